@@ -1,0 +1,14 @@
+# What every program of the node shares. Knows nothing of sandboxes.
+noinst_LIBRARIES += libbase.a
+libbase_a_SOURCES = \
+	%D%/cleanup.h \
+	%D%/error.c %D%/error.h \
+	%D%/fd.c %D%/fd.h \
+	%D%/ipc.c %D%/ipc.h \
+	%D%/job.c %D%/job.h \
+	%D%/list.h \
+	%D%/log.c %D%/log.h \
+	%D%/loop.c %D%/loop.h \
+	%D%/mem.c %D%/mem.h \
+	%D%/str.c %D%/str.h
+libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)

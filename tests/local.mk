@@ -1,0 +1,2 @@
+include %D%/unit/local.mk
+include %D%/fuzz/local.mk

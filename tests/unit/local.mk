@@ -1,0 +1,8 @@
+# A new unit test is one line here and test_X.c beside it. What it links beyond
+# libbase is said in its own _LDADD.
+check_PROGRAMS += $(UNIT_TESTS)
+TESTS += $(UNIT_TESTS)
+UNIT_TESTS =
+UNIT_TESTS += %D%/test_str
+UNIT_TESTS += %D%/test_ipc
+LDADD = libbase.a $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
