@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image.h - the images on this node
+ *
+ * <state>/images/<sha256 of the name>/{root.raw,manifest.json}: a directory
+ * appears by rename when it is complete. The archive is never unpacked on the
+ * host: sandboxd-mkimage, a process without privileges, reads it and writes
+ * the ext4 file system's blocks.
+ */
+#ifndef ENGINE_IMAGE_H
+#define ENGINE_IMAGE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct job_pool;
+struct loop;
+struct image_store;
+
+#define IMAGE_NAME_MAX 128
+#define IMAGE_ENV_MAX  256 /* entries */
+
+/**
+ * struct image - One image
+ * @disk:	Path of the raw root disk
+ * @digest:	"sha256:" and hex, of the disk
+ * @env:	"NAME=value" strings, @n_env of them
+ */
+struct image {
+	char name[IMAGE_NAME_MAX + 1];
+	char digest[80];
+	char disk[PATH_MAX];
+	char source[16];
+	char user[128];
+	char workdir[1024];
+	char **env;
+	size_t n_env;
+	uint64_t size_bytes;   /* of the file system */
+	uint64_t stored_bytes; /* on disk */
+	int64_t created_ms;    /* wall clock */
+};
+
+/* Reads what is in @state_dir/images; one that is broken is logged, left out. */
+int image_store_open(const char *state_dir, struct loop *loop,
+		     struct job_pool *jobs, struct image_store **ret,
+		     struct error *err);
+struct image_store *image_store_free(struct image_store *store);
+
+/* By name; NULL: there is none. Borrowed until the next change. */
+const struct image *image_by_name(struct image_store *store, const char *name);
+/* By digest, for sandboxes whose image was replaced since. */
+const struct image *image_by_digest(struct image_store *store,
+				    const char *digest);
+size_t image_count(struct image_store *store);
+const struct image *image_at(struct image_store *store, size_t i);
+
+/* The engine asks before it removes: @in_use says whether a digest is needed. */
+typedef bool (*image_in_use_fn)(const char *digest, void *arg);
+int image_remove(struct image_store *store, const char *name,
+		 image_in_use_fn in_use, void *arg, struct error *err);
+
+struct image_import;
+
+/* From the main thread, any number of times, then once @done. */
+struct image_import_ops {
+	void (*progress)(const char *step, uint64_t done, uint64_t total,
+			 void *arg);
+	/* @image NULL: see @err. */
+	void (*done)(const struct image *image, const struct error *err,
+		     void *arg);
+};
+
+struct image_import_spec {
+	char name[IMAGE_NAME_MAX + 1];
+	uint64_t size_bytes; /* expected, 0: unknown */
+	char user[128];
+	char workdir[1024];
+	char **env;
+	size_t n_env;
+	bool replace;
+};
+
+/* Consumes @fd, the read end of a pipe with the archive. Copies @spec. */
+int image_import_start(struct image_store *store,
+		       const struct image_import_spec *spec, int fd,
+		       const struct image_import_ops *ops, void *arg,
+		       struct image_import **ret, struct error *err);
+/* @done is still called (ERR_CANCELLED). */
+void image_import_cancel(struct image_import *import);
+
+#endif /* ENGINE_IMAGE_H */

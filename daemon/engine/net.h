@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net.h - the network of all guests: taps, addresses, rules, names
+ *
+ * One struct net a node. Its calls are quick netlink transactions (FACTS: tens
+ * of microseconds to a millisecond) and run on the main thread, except where
+ * said. Knows slots and policies, not sandboxes.
+ */
+#ifndef ENGINE_NET_H
+#define ENGINE_NET_H
+
+#include "engine/slot.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct loop;
+struct net;
+
+#define NET_RULES_MAX	  256 /* in each of allow, deny */
+#define NET_RULE_PORTS_MAX 16
+#define NET_TARGET_MAX	  255
+#define NET_DENIALS_MAX	  100
+
+enum net_protocol { NET_TCP = 0, NET_UDP, NET_ANY };
+
+struct net_ports {
+	uint16_t first, last;
+};
+
+/* A checked rule: what egress_rule_parse() made of an EgressRule. */
+struct net_rule {
+	char target[NET_TARGET_MAX + 1]; /* lower case; as asked if a CIDR */
+	bool is_name;
+	bool wildcard;	       /* "*." was cut off */
+	uint32_t network, mask; /* host order, if not a name */
+	enum net_protocol protocol;
+	bool skip_name_check;
+	size_t n_ports; /* 0: all */
+	struct net_ports ports[NET_RULE_PORTS_MAX];
+};
+
+struct net_policy {
+	bool default_allow;
+	size_t n_allow, n_deny;
+	struct net_rule *allow, *deny;
+};
+
+struct net_limits {
+	uint32_t connections_max, bandwidth_mbps, packets_per_second;
+};
+
+struct net_config {
+	const char *uplink;	  /* interface; NULL: by the default route */
+	uint32_t pool, pool_mask; /* guests' addresses, host order */
+	uint32_t tap_uid_base;
+	uint32_t slots;
+	/* "10.0.0.0/8"...: private ranges that rules may name. */
+	const struct net_rule *private_allowed;
+	size_t n_private_allowed;
+	struct net_limits limits;
+	/* Upstream DNS, "192.0.2.1" or "192.0.2.1:5353"; and static hosts,
+	 * "name=address".
+	 */
+	char **dns_upstreams;
+	size_t n_dns_upstreams;
+	char **dns_hosts;
+	size_t n_dns_hosts;
+	const char *resolver_path; /* sandboxd-resolver's binary */
+	uint32_t resolver_uid, resolver_gid;
+	const char *state_dir;
+};
+
+struct net_counters {
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets; /* guest's view */
+	uint64_t allowed, denied;
+	uint32_t flows;
+};
+
+struct net_denial {
+	int64_t time_ms;
+	char target[NET_TARGET_MAX + 1];
+	uint16_t port;
+	char protocol[8];
+	char rule[NET_TARGET_MAX + 32];
+	uint32_t count;
+};
+
+/* Called on the main thread, rate-limited, when a guest is refused. */
+typedef void (*net_denied_fn)(uint32_t slot, const struct net_denial *denial,
+			      void *arg);
+
+/* Parse and check one rule's text: "example.com", "*.x.org", "10.0.0.0/8". */
+int net_rule_parse(const char *target, struct net_rule *ret, struct error *err);
+/* Owned copies. */
+void net_policy_copy(struct net_policy *dst, const struct net_policy *src);
+void net_policy_fini(struct net_policy *policy);
+
+/* Makes the table's base rules; keeps the elements of live slots (after a
+ * restart: those that net_attach() is called for before net_sweep()).
+ */
+int net_open(const struct net_config *config, struct loop *loop,
+	     net_denied_fn denied, void *arg, struct net **ret,
+	     struct error *err);
+/* @keep: leave taps and rules as they are, for guests that live on. */
+struct net *net_close(struct net *net, bool keep);
+
+/* Fill in a slot's names and numbers (pure). */
+void net_slot(const struct net *net, uint32_t number, uint32_t uid_base,
+	      uint32_t cid_base, struct slot *ret);
+
+/**
+ * net_attach() - Give a slot its tap, address, route, rules and names
+ *
+ * One nftables transaction. Without a policy (NULL) nothing passes: a template
+ * or a waiting clone. May be repeated: replaces what was there, atomically.
+ * @generation: of the sandbox; what the resolver learns for an older one is
+ * refused.
+ */
+int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
+	       const struct net_policy *policy, const struct net_limits *limits,
+	       struct error *err);
+
+/* Replace the policy of a live slot and cut the flows it no longer allows. */
+int net_update(struct net *net, const struct slot *slot, uint64_t generation,
+	       const struct net_policy *policy, const struct net_limits *limits,
+	       struct error *err);
+
+/* Take all of it away, flows too; what is absent is fine. */
+int net_detach(struct net *net, const struct slot *slot, struct error *err);
+
+/* After a restart: remove taps, rules of slots not attached since open. */
+int net_sweep(struct net *net, struct error *err);
+
+int net_counters(struct net *net, const struct slot *slot,
+		 struct net_counters *ret, struct error *err);
+size_t net_denials(struct net *net, const struct slot *slot,
+		   struct net_denial ret[NET_DENIALS_MAX]);
+
+/* The guest's view, for Configure. */
+#define NET_GATEWAY	"169.254.1.1"
+#define NET_GATEWAY_MAC "02:53:42:00:00:01" /* set on every tap */
+#define NET_MTU		1500
+
+#endif /* ENGINE_NET_H */
