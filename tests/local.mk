@@ -1,2 +1,3 @@
 include %D%/unit/local.mk
 include %D%/fuzz/local.mk
+include %D%/host/local.mk
