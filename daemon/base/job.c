@@ -23,11 +23,12 @@ struct job {
 
 struct job_pool {
 	struct loop *loop;
-	pthread_mutex_t lock; /* guards queue, done, stopping */
+	pthread_mutex_t lock; /* guards queue, done, stopping, refs */
 	pthread_cond_t wake;
 	struct list queue; /* not begun */
 	struct list done;  /* run, and @done not yet called */
 	bool stopping;
+	unsigned int refs; /* the owner, and each deliver() on its way */
 	unsigned int n_threads;
 	pthread_t threads[];
 };
@@ -43,6 +44,20 @@ static struct job *take_first(struct list *list)
 	return job;
 }
 
+static void pool_unref(struct job_pool *pool)
+{
+	bool last;
+
+	pthread_mutex_lock(&pool->lock);
+	last = --pool->refs == 0;
+	pthread_mutex_unlock(&pool->lock);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&pool->lock);
+	pthread_cond_destroy(&pool->wake);
+	free(pool);
+}
+
 /* Main thread: one job that has ended. The posts and the list are in step, but
  * job_pool_free() may have emptied the list first.
  */
@@ -54,10 +69,11 @@ static void deliver(void *arg)
 	pthread_mutex_lock(&pool->lock);
 	job = take_first(&pool->done);
 	pthread_mutex_unlock(&pool->lock);
-	if (!job)
-		return;
-	job->ops->done(job->arg, job->rc, &job->err);
-	free(job);
+	if (job) {
+		job->ops->done(job->arg, job->rc, &job->err);
+		free(job);
+	}
+	pool_unref(pool);
 }
 
 static void *worker(void *arg)
@@ -79,8 +95,10 @@ static void *worker(void *arg)
 
 		pthread_mutex_lock(&pool->lock);
 		list_add_tail(&pool->done, &job->link);
-		if (!pool->stopping)
+		if (!pool->stopping) {
+			pool->refs++;
 			loop_post(pool->loop, deliver, pool);
+		}
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
@@ -95,6 +113,7 @@ int job_pool_new(struct loop *loop, unsigned int threads, struct job_pool **ret,
 	int r = 0;
 
 	pool->loop = loop;
+	pool->refs = 1;
 	list_init(&pool->queue);
 	list_init(&pool->done);
 	pthread_mutex_init(&pool->lock, NULL);
@@ -140,9 +159,7 @@ struct job_pool *job_pool_free(struct job_pool *pool)
 		job->ops->done(job->arg, -1, &job->err);
 		free(job);
 	}
-	pthread_mutex_destroy(&pool->lock);
-	pthread_cond_destroy(&pool->wake);
-	free(pool);
+	pool_unref(pool);
 	return NULL;
 }
 

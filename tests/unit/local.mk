@@ -5,4 +5,6 @@ TESTS += $(UNIT_TESTS)
 UNIT_TESTS =
 UNIT_TESTS += %D%/test_str
 UNIT_TESTS += %D%/test_ipc
+UNIT_TESTS += %D%/test_fd
+UNIT_TESTS += %D%/test_job
 LDADD = libbase.a $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
