@@ -8,3 +8,7 @@ UNIT_TESTS += %D%/test_ipc
 UNIT_TESTS += %D%/test_fd
 UNIT_TESTS += %D%/test_job
 LDADD = libbase.a $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_dns_wire
+tests_unit_test_dns_wire_LDADD = libresolver.a $(LDADD)
+UNIT_TESTS += %D%/test_policy_match
+tests_unit_test_policy_match_LDADD = libresolver.a $(LDADD)
