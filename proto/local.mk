@@ -3,6 +3,7 @@ PROTOS = \
 	%D%/sandbox/node/v1/node.proto \
 	%D%/sandbox/agent/v1/agent.proto \
 	%D%/sandbox/ipc/v1/ipc.proto \
+	%D%/sandbox/ipc/v1/resolver.proto \
 	%D%/google/rpc/status.proto \
 	%D%/google/rpc/error_details.proto \
 	%D%/grpc/health/v1/health.proto \
