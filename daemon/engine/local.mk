@@ -1,1 +1,7 @@
-# filled by its owner
+# The engine: everything but main.c is in the library, which tests link.
+noinst_LIBRARIES += libengine.a
+libengine_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS) \
+	$(LIBVIRT_CFLAGS) $(LIBNL_CFLAGS) $(ZSTD_CFLAGS) $(SQLITE_CFLAGS) \
+	$(INIH_CFLAGS)
+libengine_a_SOURCES =
+libengine_a_SOURCES += %D%/front_link.c %D%/front_link.h

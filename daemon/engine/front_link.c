@@ -1,0 +1,764 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* front_link.c - the engine's end of the socket to its front process
+ *
+ * Theory of operation
+ * ===================
+ *
+ * One process at a time. It is watched by a pidfd, not by SIGCHLD, so that no
+ * other child of the engine is concerned; its end shows either there or as the
+ * end of the IPC socket, whichever is first. Either way go_down() kills what
+ * may be left, reaps it, answers what waits, and sets the timer for the next.
+ *
+ * Front parses what the network and the guests send, so it may be taken over:
+ * what it says is decoded with bounds and checked here, and a message that
+ * breaks the rules costs it its life.
+ *
+ * Ids that front chose are given to the engine with the count of this process
+ * in their upper bits, so that an answer to a call of a dead front is known.
+ * Requests of ours have ids of their own; those that wait are in a list.
+ */
+#include "engine/front_link.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/ipc.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "sandbox/ipc/v1/ipc.pb-c.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+/* A process that lived this long was well: back off from the start again. */
+#define STEADY_MS     10000
+#define IPC_FD	      3
+#define FRONT_ID_BITS 48
+#define FRONT_ID_MAX  ((UINT64_C(1) << FRONT_ID_BITS) - 1)
+/* What front may put into an event, and what a name may be. */
+#define EVENT_PAIRS_MAX 16
+#define NAME_MAX_BYTES	64
+#define TEXT_MAX_BYTES	4096
+#define READ_TYPES_MAX	64
+
+/* One request of ours that waits for its answer. */
+struct request {
+	struct list link;
+	uint64_t id;
+	front_answer_fn answer;
+	void *arg;
+};
+
+/* An answer that is given from the loop: front was not there. */
+struct refusal {
+	struct front_link *front;
+	struct list link;
+	front_answer_fn answer;
+	void *arg;
+};
+
+struct front_link {
+	struct loop *loop;
+	struct front_link_config config;
+	char *program;
+	const struct front_link_ops *ops;
+	void *arg;
+
+	struct ipc *ipc;
+	pid_t pid;
+	int pidfd;
+	sd_event_source *child;
+	sd_event_source *restart;
+	sd_event_source *refuse; /* fires when refusals wait */
+	uint64_t epoch;		 /* which process this is */
+	uint64_t started_ms;
+	uint64_t backoff_ms;
+	uint64_t last_id;
+	struct list requests;
+	struct list refusals;
+};
+
+static int start(struct front_link *front, struct error *err);
+static void go_down(struct front_link *front, const char *why);
+
+/* ---- what front says ---- */
+
+static bool is_name(const char *s)
+{
+	return s && strnlen(s, NAME_MAX_BYTES) < NAME_MAX_BYTES;
+}
+
+static bool is_text(const char *s)
+{
+	return s && strnlen(s, TEXT_MAX_BYTES) < TEXT_MAX_BYTES;
+}
+
+static uint64_t outer_id(const struct front_link *front, uint64_t id)
+{
+	return front->epoch << FRONT_ID_BITS | id;
+}
+
+static const char *identity_of(const Sandbox__Ipc__V1__Peer *peer)
+{
+	return peer && peer->identity ? peer->identity : "";
+}
+
+static void to_error(struct error *err, const Sandbox__Ipc__V1__Status *st)
+{
+	enum err_code code = ERR_INTERNAL;
+
+	for (int c = ERR_NONE + 1; c < ERR_CODE_COUNT; c++) {
+		if (err_grpc_code((enum err_code)c) == st->code)
+			code = (enum err_code)c;
+	}
+	err_set(err, code, "%s", st->message);
+	err_reason(err, st->reason, st->field);
+	err->retry_ms = st->retry_ms;
+}
+
+static bool on_reply(struct front_link *front, uint64_t id,
+		     const Sandbox__Ipc__V1__Reply *reply)
+{
+	struct error err = { 0 };
+
+	list_for_each(&front->requests, r, struct request, link)
+	{
+		if (r->id != id)
+			continue;
+		list_del(&r->link);
+		if (reply->status && reply->status->code != 0) {
+			to_error(&err, reply->status);
+			r->answer(&err, NULL, 0, r->arg);
+		} else {
+			r->answer(NULL, reply->response.data,
+				  reply->response.len, r->arg);
+		}
+		free(r);
+		return true;
+	}
+	return false;
+}
+
+static bool on_event(struct front_link *front,
+		     const Sandbox__Ipc__V1__ReportEvent *event)
+{
+	struct front_pair data[EVENT_PAIRS_MAX];
+
+	if (!is_name(event->sandbox_id) || !is_name(event->type) ||
+	    event->n_data > EVENT_PAIRS_MAX)
+		return false;
+	if (strncmp(event->type, "exec.", 5) &&
+	    strncmp(event->type, "file.", 5) &&
+	    strncmp(event->type, "port.", 5))
+		return false;
+	for (size_t i = 0; i < event->n_data; i++) {
+		if (!is_name(event->data[i]->key) ||
+		    !is_text(event->data[i]->value))
+			return false;
+		data[i] = (struct front_pair){ event->data[i]->key,
+					       event->data[i]->value };
+	}
+	front->ops->event(event->sandbox_id, event->type, data, event->n_data,
+			  front->arg);
+	return true;
+}
+
+static bool on_read_events(struct front_link *front, uint64_t id,
+			   const Sandbox__Ipc__V1__ReadEvents *read)
+{
+	if (!is_name(read->sandbox_id) || read->n_types > READ_TYPES_MAX ||
+	    read->limit > 1000)
+		return false;
+	for (size_t i = 0; i < read->n_types; i++) {
+		if (!is_name(read->types[i]))
+			return false;
+	}
+	front->ops->read_events(outer_id(front, id), read->since,
+				read->sandbox_id, read->types, read->n_types,
+				read->limit, front->arg);
+	return true;
+}
+
+/* False: it broke the rules. An op may free nothing of ours. */
+static bool dispatch(struct front_link *front,
+		     const Sandbox__Ipc__V1__FrontMessage *m, int *fd)
+{
+	const struct front_link_ops *ops = front->ops;
+	uint64_t id = outer_id(front, m->id);
+
+	if (m->id > FRONT_ID_MAX)
+		return false;
+	switch (m->body_case) {
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_REPLY:
+		return on_reply(front, m->id, m->reply);
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_CALL:
+		if (!m->id || !is_name(m->call->method) ||
+		    !is_text(identity_of(m->call->peer)))
+			return false;
+		ops->call(id, m->call->method, identity_of(m->call->peer),
+			  m->call->request.data, m->call->request.len, fd,
+			  front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_CANCEL:
+		if (m->cancel->call_id > FRONT_ID_MAX)
+			return false;
+		ops->cancel(outer_id(front, m->cancel->call_id), front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_ACQUIRE:
+		if (!m->id || !is_name(m->acquire->sandbox_id) ||
+		    !is_text(identity_of(m->acquire->peer)))
+			return false;
+		ops->acquire(id, m->acquire->sandbox_id,
+			     identity_of(m->acquire->peer), front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_RELEASE:
+		ops->release(m->release->lease, front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_ACTIVITY:
+		if (!is_name(m->activity->sandbox_id))
+			return false;
+		ops->activity(m->activity->sandbox_id, front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_EVENT:
+		return on_event(front, m->event);
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_LINK_LOST:
+		if (!is_name(m->link_lost->sandbox_id) ||
+		    !is_text(m->link_lost->why))
+			return false;
+		ops->link_lost(m->link_lost->sandbox_id,
+			       m->link_lost->generation, m->link_lost->why,
+			       front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_READ_EVENTS:
+		return m->id && on_read_events(front, m->id, m->read_events);
+	default:
+		return false;
+	}
+}
+
+static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
+		       int *fds, size_t n_fds, void *arg)
+{
+	Sandbox__Ipc__V1__FrontMessage *m =
+		sandbox__ipc__v1__front_message__unpack(NULL, len, data);
+	struct front_link *front = arg;
+	int none = -EBADF;
+	bool ok;
+
+	(void)ipc;
+	ok = m && n_fds <= 1 && dispatch(front, m, n_fds ? &fds[0] : &none);
+	if (m)
+		sandbox__ipc__v1__front_message__free_unpacked(m, NULL);
+	if (!ok)
+		go_down(front, "it sent what front never sends");
+}
+
+static void on_closed(struct ipc *ipc, const char *why, void *arg)
+{
+	(void)ipc;
+	go_down(arg, why);
+}
+
+static const struct ipc_ops ipc_ops = { .message = on_message,
+					.closed = on_closed };
+
+/* ---- its life ---- */
+
+static void answer_all(struct front_link *front, const char *why)
+{
+	struct error err = { 0 };
+	struct list all;
+
+	if (list_empty(&front->requests))
+		return;
+	/* An answer may ask again: that one waits for the next process. */
+	all = front->requests;
+	all.next->prev = all.prev->next = &all;
+	list_init(&front->requests);
+	err_set(&err, ERR_UNAVAILABLE, "front is gone: %s", why);
+	err.retry_ms = 1000;
+	list_for_each(&all, r, struct request, link)
+	{
+		list_del(&r->link);
+		r->answer(&err, NULL, 0, r->arg);
+		free(r);
+	}
+}
+
+/* Kill and reap: a process without state needs no time to say goodbye. */
+static void reap(struct front_link *front)
+{
+	siginfo_t info = { 0 };
+
+	front->child = sd_event_source_disable_unref(front->child);
+	if (front->pid <= 0)
+		return;
+	pidfd_send_signal(front->pidfd, SIGKILL, NULL, 0);
+	while (waitid(P_PID, (id_t)front->pid, &info, WEXITED) < 0 &&
+	       errno == EINTR)
+		;
+	if (info.si_code == CLD_EXITED)
+		log_warn("front (pid %d) exited with %d", front->pid,
+			 info.si_status);
+	else if (info.si_status != SIGKILL)
+		log_warn("front (pid %d) was killed by signal %d%s", front->pid,
+			 info.si_status,
+			 info.si_status == SIGSYS ? " (its seccomp filter)"
+						  : "");
+	front->pid = 0;
+	fd_close(&front->pidfd);
+}
+
+static void on_restart(void *arg)
+{
+	struct front_link *front = arg;
+	struct error err = { 0 };
+
+	if (start(front, &err) == 0)
+		return;
+	log_err("%s", err.msg);
+	front->backoff_ms = BACKOFF_MAX_MS;
+	loop_timer(front->loop, &front->restart,
+		   loop_now_ms() + front->backoff_ms, on_restart, front);
+}
+
+static void go_down(struct front_link *front, const char *why)
+{
+	uint64_t now = loop_now_ms();
+	/* @why may live in what is freed here. */
+	_cleanup_free_ char *reason = xstrdup(why);
+	bool owned = front->pid > 0;
+
+	if (!front->ipc)
+		return;
+	front->ipc = ipc_free(front->ipc);
+	reap(front);
+	answer_all(front, reason);
+	front->ops->down(reason, front->arg);
+	if (!owned)
+		return;
+	if (now - front->started_ms >= STEADY_MS)
+		front->backoff_ms = 0;
+	log_warn("front is gone: %s; started again in %" PRIu64 " ms", reason,
+		 front->backoff_ms ? front->backoff_ms : BACKOFF_MIN_MS);
+	if (front->backoff_ms == 0)
+		front->backoff_ms = BACKOFF_MIN_MS;
+	loop_timer(front->loop, &front->restart, now + front->backoff_ms,
+		   on_restart, front);
+	front->backoff_ms *= 2;
+	if (front->backoff_ms > BACKOFF_MAX_MS)
+		front->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static int on_child(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	(void)s;
+	(void)fd;
+	(void)revents;
+	go_down(arg, "the process ended");
+	return 0;
+}
+
+static int spawn_with(struct front_link *front, int fd, char *const argv[],
+		      pid_t *ret)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t set;
+	int r;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	/* dup2 onto itself only clears close-on-exec, which is also wanted. */
+	posix_spawn_file_actions_adddup2(&actions, fd, IPC_FD);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	sigemptyset(&set);
+	posix_spawnattr_setsigmask(&attr, &set);
+	sigfillset(&set);
+	posix_spawnattr_setsigdefault(&attr, &set);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
+						POSIX_SPAWN_SETSIGDEF);
+	r = posix_spawn(ret, front->program, &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return r;
+}
+
+static int spawn(struct front_link *front, int fd, struct error *err)
+{
+	char user[64];
+	char *const argv[] = { front->program, (char *)"--user", user,
+			       front->config.debug ? (char *)"--debug" : NULL,
+			       NULL };
+	pid_t pid;
+	int r;
+
+	snprintf(user, sizeof(user), "%u:%u", front->config.uid,
+		 front->config.gid);
+	r = spawn_with(front, fd, argv, &pid);
+	if (r != 0)
+		return err_sys(err, r, "start '%s'", front->program);
+	front->pid = pid;
+	front->pidfd = pidfd_open(pid, 0);
+	if (front->pidfd >= 0)
+		r = sd_event_add_io(loop_event(front->loop), &front->child,
+				    front->pidfd, EPOLLIN, on_child, front);
+	if (front->pidfd < 0 || r < 0) {
+		r = front->pidfd < 0 ? errno : -r;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		front->pid = 0;
+		fd_close(&front->pidfd);
+		return err_sys(err, r, "watch front (pid %d)", pid);
+	}
+	return 0;
+}
+
+static void on_up(void *arg)
+{
+	struct front_link *front = arg;
+
+	if (front->ipc)
+		front->ops->up(front->arg);
+}
+
+/* `up` and refusals come from this timer: it is set to fire at once. */
+static void on_refuse(void *arg)
+{
+	struct front_link *front = arg;
+	struct error err = { 0 };
+	struct list all;
+
+	if (list_empty(&front->refusals))
+		return;
+	all = front->refusals;
+	all.next->prev = all.prev->next = &all;
+	list_init(&front->refusals);
+	err_set(&err, ERR_UNAVAILABLE, "front is being started");
+	err.retry_ms = 1000;
+	list_for_each(&all, r, struct refusal, link)
+	{
+		list_del(&r->link);
+		r->answer(&err, NULL, 0, r->arg);
+		free(r);
+	}
+}
+
+static int start_over(struct front_link *front, int fd, struct error *err)
+{
+	if (ipc_new(front->loop, fd, &ipc_ops, front, &front->ipc, err) < 0)
+		return -1;
+	front->epoch++;
+	front->started_ms = loop_now_ms();
+	loop_timer(front->loop, &front->restart, front->started_ms, on_up,
+		   front);
+	return 0;
+}
+
+static int start(struct front_link *front, struct error *err)
+{
+	_cleanup_close_ int theirs = -EBADF;
+	int fds[2];
+
+	if (ipc_pair(fds, err) < 0)
+		return err_wrap(err, "start front");
+	theirs = fds[1];
+	if (spawn(front, theirs, err) < 0) {
+		close(fds[0]);
+		return -1;
+	}
+	if (start_over(front, fds[0], err) < 0) {
+		reap(front);
+		return -1;
+	}
+	return 0;
+}
+
+static struct front_link *link_new(struct loop *loop,
+				   const struct front_link_ops *ops, void *arg)
+{
+	struct front_link *front = xcalloc(1, sizeof(*front));
+
+	*front = (struct front_link){
+		.loop = loop, .ops = ops, .arg = arg, .pidfd = -EBADF
+	};
+	list_init(&front->requests);
+	list_init(&front->refusals);
+	return front;
+}
+
+int front_link_new(struct loop *loop, const struct front_link_config *config,
+		   const struct front_link_ops *ops, void *arg,
+		   struct front_link **ret, struct error *err)
+{
+	struct front_link *front = link_new(loop, ops, arg);
+
+	front->config = *config;
+	front->program = xstrdup(config->program);
+	front->config.program = front->program;
+	if (start(front, err) < 0) {
+		front_link_free(front);
+		return -1;
+	}
+	*ret = front;
+	return 0;
+}
+
+int front_link_new_fd(struct loop *loop, int fd,
+		      const struct front_link_ops *ops, void *arg,
+		      struct front_link **ret, struct error *err)
+{
+	struct front_link *front = link_new(loop, ops, arg);
+
+	if (start_over(front, fd, err) < 0) {
+		front_link_free(front);
+		return -1;
+	}
+	*ret = front;
+	return 0;
+}
+
+struct front_link *front_link_free(struct front_link *front)
+{
+	if (!front)
+		return NULL;
+	front->ipc = ipc_free(front->ipc);
+	front->restart = sd_event_source_disable_unref(front->restart);
+	reap(front);
+	/* An answer that asks again is refused, and that answered too. */
+	while (!list_empty(&front->requests) || !list_empty(&front->refusals)) {
+		answer_all(front, "the daemon stops");
+		on_refuse(front);
+	}
+	front->refuse = sd_event_source_disable_unref(front->refuse);
+	free(front->program);
+	free(front);
+	return NULL;
+}
+
+pid_t front_link_pid(const struct front_link *front)
+{
+	return front->pid;
+}
+
+/* ---- what the engine says ---- */
+
+static int send_message(struct front_link *front,
+			const Sandbox__Ipc__V1__EngineMessage *m,
+			const int *fds, size_t n_fds)
+{
+	size_t len = sandbox__ipc__v1__engine_message__get_packed_size(m);
+	_cleanup_free_ uint8_t *buf = xcalloc(1, len + 1);
+	struct error err = { 0 };
+
+	if (!front->ipc)
+		return -1;
+	sandbox__ipc__v1__engine_message__pack(m, buf);
+	if (ipc_send(front->ipc, buf, len, fds, n_fds, &err) < 0) {
+		log_warn("a message to front is lost: %s", err.msg);
+		return -1;
+	}
+	return 0;
+}
+
+/* Ask, or see to it that the answer says why not. */
+static void request(struct front_link *front,
+		    Sandbox__Ipc__V1__EngineMessage *m, const int *fd,
+		    front_answer_fn answer, void *arg)
+{
+	struct refusal *refusal;
+
+	m->id = ++front->last_id & FRONT_ID_MAX;
+	if (send_message(front, m, fd, fd ? 1 : 0) == 0) {
+		struct request *r = xcalloc(1, sizeof(*r));
+
+		*r = (struct request){ .id = m->id,
+				       .answer = answer,
+				       .arg = arg };
+		list_add_tail(&front->requests, &r->link);
+		return;
+	}
+	refusal = xcalloc(1, sizeof(*refusal));
+	*refusal = (struct refusal){ .front = front,
+				     .answer = answer,
+				     .arg = arg };
+	list_add_tail(&front->refusals, &refusal->link);
+	loop_timer(front->loop, &front->refuse, loop_now_ms(), on_refuse,
+		   front);
+}
+
+void front_link_reply(struct front_link *front, uint64_t id,
+		      const struct error *err, const void *data, size_t len,
+		      bool more)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__Reply reply = SANDBOX__IPC__V1__REPLY__INIT;
+	Sandbox__Ipc__V1__Status status = SANDBOX__IPC__V1__STATUS__INIT;
+
+	if (id >> FRONT_ID_BITS != (front->epoch & 0xffff))
+		return;
+	m.id = id & FRONT_ID_MAX;
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_REPLY;
+	m.reply = &reply;
+	reply.more = more;
+	if (err) {
+		status.code = err_grpc_code(err->code);
+		status.reason = (char *)err_reason_of(err);
+		status.message = (char *)err->msg;
+		status.field = (char *)err->field;
+		status.retry_ms = err->retry_ms;
+		reply.status = &status;
+	} else {
+		reply.response =
+			(ProtobufCBinaryData){ len, (uint8_t *)(size_t)data };
+	}
+	send_message(front, &m, NULL, 0);
+}
+
+void front_link_setup(struct front_link *front, const uint8_t *message,
+		      size_t len, const int *fds, size_t n_fds)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__Setup *setup =
+		sandbox__ipc__v1__setup__unpack(NULL, len, message);
+
+	if (!setup) {
+		log_err("a Setup message does not parse");
+		return;
+	}
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_SETUP;
+	m.setup = setup;
+	send_message(front, &m, fds, n_fds);
+	sandbox__ipc__v1__setup__free_unpacked(setup, NULL);
+}
+
+void front_link_listen(struct front_link *front, bool tls, int fd)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__Listen listen = SANDBOX__IPC__V1__LISTEN__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_LISTEN;
+	m.listen = &listen;
+	listen.kind = tls ? SANDBOX__IPC__V1__LISTEN__KIND__KIND_TLS
+			  : SANDBOX__IPC__V1__LISTEN__KIND__KIND_UNIX;
+	send_message(front, &m, &fd, 1);
+}
+
+void front_link_events_grew(struct front_link *front, uint64_t newest)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__EventsGrew grew = SANDBOX__IPC__V1__EVENTS_GREW__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_EVENTS_GREW;
+	m.events_grew = &grew;
+	grew.newest_sequence = newest;
+	send_message(front, &m, NULL, 0);
+}
+
+void front_link_attach(struct front_link *front, const uint8_t *message,
+		       size_t len, int fd, front_answer_fn answer, void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__AttachAgent *attach =
+		sandbox__ipc__v1__attach_agent__unpack(NULL, len, message);
+	_cleanup_close_ int owned = fd;
+
+	assert(attach);
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_ATTACH_AGENT;
+	m.attach_agent = attach;
+	request(front, &m, &owned, answer, arg);
+	sandbox__ipc__v1__attach_agent__free_unpacked(attach, NULL);
+}
+
+void front_link_detach(struct front_link *front, const char *key,
+		       const char *reason, const char *text,
+		       front_answer_fn answer, void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__DetachAgent detach =
+		SANDBOX__IPC__V1__DETACH_AGENT__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_DETACH_AGENT;
+	m.detach_agent = &detach;
+	detach.sandbox_id = (char *)key;
+	detach.reason = (char *)reason;
+	detach.message = (char *)text;
+	request(front, &m, NULL, answer, arg);
+}
+
+void front_link_call(struct front_link *front, const char *key,
+		     const char *method, const uint8_t *req, size_t len,
+		     uint32_t deadline_ms, front_answer_fn answer, void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__AgentCall call = SANDBOX__IPC__V1__AGENT_CALL__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_AGENT_CALL;
+	m.agent_call = &call;
+	call.sandbox_id = (char *)key;
+	call.method = (char *)method;
+	call.request = (ProtobufCBinaryData){ len, (uint8_t *)req };
+	call.deadline_ms = deadline_ms;
+	request(front, &m, NULL, answer, arg);
+}
+
+void front_link_listen_port(struct front_link *front, const char *sandbox_id,
+			    uint16_t port, uint32_t wait_ms, int fd,
+			    front_answer_fn answer, void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__ListenPort listen =
+		SANDBOX__IPC__V1__LISTEN_PORT__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_LISTEN_PORT;
+	m.listen_port = &listen;
+	listen.sandbox_id = (char *)sandbox_id;
+	listen.port = port;
+	listen.wait_ms = wait_ms;
+	request(front, &m, &fd, answer, arg);
+}
+
+void front_link_unlisten_port(struct front_link *front, const char *sandbox_id,
+			      uint16_t port, front_answer_fn answer, void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__UnlistenPort unlisten =
+		SANDBOX__IPC__V1__UNLISTEN_PORT__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_UNLISTEN_PORT;
+	m.unlisten_port = &unlisten;
+	unlisten.sandbox_id = (char *)sandbox_id;
+	unlisten.port = port;
+	request(front, &m, NULL, answer, arg);
+}
+
+void front_link_drain(struct front_link *front, front_answer_fn answer,
+		      void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__Drain drain = SANDBOX__IPC__V1__DRAIN__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_DRAIN;
+	m.drain = &drain;
+	request(front, &m, NULL, answer, arg);
+}
