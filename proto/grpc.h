@@ -7,8 +7,10 @@
  *
  * Nothing here blocks, logs, or knows threads: a connection and its calls
  * belong to one thread. Callbacks run from within grpc_conn_feed(),
- * grpc_conn_tick() and grpc_conn_abort(), never from within a send. A callback
- * may use any function of its call and connection but grpc_conn_free().
+ * grpc_conn_output(), grpc_conn_tick(), grpc_conn_abort() and grpc_conn_free(),
+ * never from within a send, cancel or any other function of a call. A callback
+ * may use any function of any call and connection, but not grpc_conn_feed() or
+ * grpc_conn_free() of its own connection.
  */
 #ifndef GRPC_H
 #define GRPC_H
@@ -28,10 +30,10 @@ struct grpc_call;
 #define GRPC_SEND_HIGH_WATER (256u << 10)
 #define GRPC_SEND_LOW_WATER  (64u << 10)
 /* Bytes in flight towards us: per stream, and per connection. */
-#define GRPC_STREAM_WINDOW   (256u << 10)
-#define GRPC_CONN_WINDOW     (4u << 20)
-#define GRPC_HEADERS_MAX     (16u << 10)
-#define GRPC_STREAMS_MAX     250u /* default of streams_max */
+#define GRPC_STREAM_WINDOW (256u << 10)
+#define GRPC_CONN_WINDOW   (4u << 20)
+#define GRPC_HEADERS_MAX   (16u << 10)
+#define GRPC_STREAMS_MAX   250u /* default of streams_max */
 
 enum grpc_code {
 	GRPC_OK = 0,
@@ -56,8 +58,8 @@ enum grpc_code {
 };
 
 #define GRPC_STATUS_MESSAGE_MAX 512
-#define GRPC_REASON_MAX         48
-#define GRPC_FIELD_MAX          96
+#define GRPC_REASON_MAX		48
+#define GRPC_FIELD_MAX		96
 
 /**
  * struct grpc_status - How a call ended
@@ -154,6 +156,26 @@ struct grpc_conn *grpc_conn_new_client(const struct grpc_conn_ops *ops,
 				       const struct grpc_settings *settings,
 				       uint64_t now_ms);
 
+/**
+ * struct grpc_hooks - What a pump between a connection and a socket wants
+ * @wake:	There is something to write, or to grpc_conn_tick(), that came
+ *		about outside of this connection's own feed, output and tick.
+ *		Called from within sends and the like: may only note it
+ * @clock:	Milliseconds of the clock of grpc_conn_tick(). With it, deadlines
+ *		count from now rather than from the last tick; without it, tick
+ *		before grpc_call_start()
+ *
+ * Each may be NULL.
+ */
+struct grpc_hooks {
+	void (*wake)(struct grpc_conn *conn, void *arg);
+	uint64_t (*clock)(void);
+};
+
+/* @hooks is borrowed for the connection's life. */
+void grpc_conn_set_hooks(struct grpc_conn *conn, const struct grpc_hooks *hooks,
+			 void *arg);
+
 /* Ends what calls there are (UNAVAILABLE, @done is called) and frees. NULL is
  * fine.
  */
@@ -163,7 +185,8 @@ struct grpc_conn *grpc_conn_free(struct grpc_conn *conn);
  * grpc_conn_feed() - Bytes came from the peer
  *
  * Takes all of them.  Return: 0, or -EPROTO when the connection is broken:
- * write out what grpc_conn_output() still has (a GOAWAY), close, free.
+ * write out what grpc_conn_output() still has (a GOAWAY), close, free. What the
+ * peer did wrong may also show only in grpc_conn_is_over(), after that GOAWAY.
  */
 int grpc_conn_feed(struct grpc_conn *conn, const uint8_t *data, size_t len);
 
@@ -231,8 +254,9 @@ void grpc_call_half_close(struct grpc_call *call);
  */
 void grpc_call_finish(struct grpc_call *call, const struct grpc_status *st);
 
-/* Either side: end at once; @done comes with CANCELLED (from the next feed,
- * tick or output, never from within this call).
+/* Either side: end at once (RST_STREAM); what is queued is dropped, no more
+ * messages come. @done comes with CANCELLED (from the next feed, tick or output,
+ * never from within this call).
  */
 void grpc_call_cancel(struct grpc_call *call);
 
