@@ -5,10 +5,11 @@ libbase_a_SOURCES = \
 	%D%/error.c %D%/error.h \
 	%D%/fd.c %D%/fd.h \
 	%D%/ipc.c %D%/ipc.h \
+	%D%/jail.c %D%/jail.h \
 	%D%/job.c %D%/job.h \
 	%D%/list.h \
 	%D%/log.c %D%/log.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/str.c %D%/str.h
-libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
+libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS)

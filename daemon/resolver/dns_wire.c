@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define HEADER_SIZE 12
+#define HEADER_SIZE 12u
 #define CLASS_IN    1
 #define FLAG_QR	    0x8000
 #define FLAG_TC	    0x0200
@@ -411,9 +411,9 @@ int dns_build_question(uint8_t *buf, size_t size, uint16_t id, uint8_t *wire,
 		uint8_t c = lower(wire[i]);
 
 		if (c >= 'a' && c <= 'z')
-			wire[i] = case_bits[i / 8] >> (i % 8) & 1 ?
-					  (uint8_t)(c & ~0x20) :
-					  c;
+			wire[i] = case_bits[i / 8] >> (i % 8) & 1
+					  ? (uint8_t)(c & ~0x20)
+					  : c;
 	}
 	put16(&w, id);
 	put16(&w, FLAG_RD);

@@ -13,13 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DNS_NAME_MAX	  255 /* bytes on the wire, RFC 1035 2.3.4 */
-#define DNS_UDP_MAX	  1232 /* what we offer and send, DNS flag day 2020 */
-#define DNS_QUERY_MAX	  1024 /* of a guest, also over TCP */
+#define DNS_NAME_MAX	  255	/* bytes on the wire, RFC 1035 2.3.4 */
+#define DNS_UDP_MAX	  1232	/* what we offer and send, DNS flag day 2020 */
+#define DNS_QUERY_MAX	  1024	/* of a guest, also over TCP */
 #define DNS_ANSWER_MAX	  16384 /* of an upstream, over TCP */
-#define DNS_RECORDS_MAX	  512 /* looked at in one answer */
-#define DNS_CHAIN_MAX	  8 /* CNAMEs from the question to the addresses */
-#define DNS_ADDRESSES_MAX 64 /* kept of one answer */
+#define DNS_RECORDS_MAX	  512	/* looked at in one answer */
+#define DNS_CHAIN_MAX	  8	/* CNAMEs from the question to the addresses */
+#define DNS_ADDRESSES_MAX 64	/* kept of one answer */
 
 enum dns_type {
 	DNS_TYPE_A = 1,
@@ -42,8 +42,11 @@ enum dns_rcode {
 };
 
 /* Extended errors (RFC 8914) that we send. */
-enum dns_extended { DNS_EDE_NONE = 0xffff, DNS_EDE_BLOCKED = 15,
-		    DNS_EDE_NETWORK = 23 };
+enum dns_extended {
+	DNS_EDE_NONE = 0xffff,
+	DNS_EDE_BLOCKED = 15,
+	DNS_EDE_NETWORK = 23
+};
 
 /**
  * struct dns_query - What a guest asked
