@@ -131,9 +131,9 @@ size_t denials_get(const struct denials *denials, uint32_t slot,
 
 uint64_t denials_total(const struct denials *denials, uint32_t slot)
 {
-	return slot < SLOT_MAX && denials->rings[slot] ?
-		       denials->rings[slot]->total :
-		       0;
+	return slot < SLOT_MAX && denials->rings[slot]
+		       ? denials->rings[slot]->total
+		       : 0;
 }
 
 void denials_clear(struct denials *denials, uint32_t slot)

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "engine/child.h"
+#include "engine/helper.h"
 #include "sandbox/ipc/v1/resolver.pb-c.h"
 
 #include <arpa/inet.h>
@@ -29,7 +29,7 @@ struct packed {
 };
 
 struct resolver_link {
-	struct child *child;
+	struct helper *helper;
 	const struct resolver_link_ops *ops;
 	void *arg;
 	int sockets[3];
@@ -54,7 +54,7 @@ static void send_packed(struct resolver_link *link, const struct packed *p,
 {
 	struct error err;
 
-	if (child_send(link->child, p->data, p->len, fds, n_fds, &err) < 0)
+	if (helper_send(link->helper, p->data, p->len, fds, n_fds, &err) < 0)
 		log_debug("tell the resolver: %s", err.msg);
 }
 
@@ -164,9 +164,9 @@ static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
 	return r;
 }
 
-static const struct child_ops child_ops = { .up = on_up,
-					    .down = on_down,
-					    .message = on_message };
+static const struct helper_ops helper_ops = { .up = on_up,
+					      .down = on_down,
+					      .message = on_message };
 
 /* "192.0.2.1" or "192.0.2.1:5353". */
 static int parse_upstream(const char *text, Sandbox__Ipc__V1__Upstream *ret,
@@ -187,9 +187,10 @@ static int parse_upstream(const char *text, Sandbox__Ipc__V1__Upstream *ret,
 	snprintf(address, sizeof(address), "%.*s", (int)n, text);
 	if (port == 0 || n >= sizeof(address) ||
 	    inet_pton(AF_INET, address, &in) != 1)
-		return err_set(err, ERR_INVALID,
-			       "DNS upstream '%s': want ADDRESS or ADDRESS:PORT",
-			       text);
+		return err_set(
+			err, ERR_INVALID,
+			"DNS upstream '%s': want ADDRESS or ADDRESS:PORT",
+			text);
 	sandbox__ipc__v1__upstream__init(ret);
 	ret->address = ntohl(in.s_addr);
 	ret->port = (uint32_t)port;
@@ -317,8 +318,8 @@ int resolver_link_new(struct loop *loop, const struct net_config *config,
 	snprintf(gid, sizeof(gid), "%u", config->resolver_gid);
 	if (link_new(config, sockets, ops, arg, &link, err) < 0)
 		return -1;
-	if (child_new(loop, "resolver", argv, &child_ops, link, &link->child,
-		      err) < 0) {
+	if (helper_new(loop, "resolver", argv, &helper_ops, link, &link->helper,
+		       err) < 0) {
 		resolver_link_free(link);
 		return -1;
 	}
@@ -337,8 +338,8 @@ int resolver_link_new_fd(struct loop *loop, int fd,
 		close(fd);
 		return -1;
 	}
-	if (child_new_fd(loop, "resolver", fd, &child_ops, link, &link->child,
-			 err) < 0) {
+	if (helper_new_fd(loop, "resolver", fd, &helper_ops, link,
+			  &link->helper, err) < 0) {
 		resolver_link_free(link);
 		return -1;
 	}
@@ -350,7 +351,7 @@ struct resolver_link *resolver_link_free(struct resolver_link *link)
 {
 	if (!link)
 		return NULL;
-	child_free(link->child);
+	helper_free(link->helper);
 	for (uint32_t i = 0; i < SLOT_MAX; i++)
 		free(link->guests[i].data);
 	free(link->setup.data);
@@ -412,7 +413,8 @@ void resolver_link_set(struct resolver_link *link, const struct slot *slot,
 
 void resolver_link_remove(struct resolver_link *link, uint32_t slot)
 {
-	Sandbox__Ipc__V1__RemoveGuest gone = SANDBOX__IPC__V1__REMOVE_GUEST__INIT;
+	Sandbox__Ipc__V1__RemoveGuest gone =
+		SANDBOX__IPC__V1__REMOVE_GUEST__INIT;
 	Sandbox__Ipc__V1__ResolverCommand cmd =
 		SANDBOX__IPC__V1__RESOLVER_COMMAND__INIT;
 	_cleanup_free_ uint8_t *data = NULL;
@@ -433,5 +435,5 @@ void resolver_link_remove(struct resolver_link *link, uint32_t slot)
 
 pid_t resolver_link_pid(const struct resolver_link *link)
 {
-	return child_pid(link->child);
+	return helper_pid(link->helper);
 }

@@ -59,10 +59,9 @@ struct resolver_link_ops {
  */
 int resolver_link_new(struct loop *loop, const struct net_config *config,
 		      const int sockets[3], const struct resolver_link_ops *ops,
-		      void *arg, struct resolver_link **ret,
-		      struct error *err);
+		      void *arg, struct resolver_link **ret, struct error *err);
 
-/* For tests: over @fd, as child_new_fd(). */
+/* For tests: over @fd, as helper_new_fd(). */
 int resolver_link_new_fd(struct loop *loop, int fd,
 			 const struct net_config *config, const int sockets[3],
 			 const struct resolver_link_ops *ops, void *arg,

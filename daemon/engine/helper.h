@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* child.h - one of the engine's own processes, kept running
+/* helper.h - one of the engine's own processes, kept running
  *
  * Starts it with a socket of base/ipc.h as its descriptor 3, and starts it
  * again when it ends or breaks the rules, backing off from 100 ms to 5 s. The
  * process keeps no state that matters, so it is ended by SIGKILL. Main thread
  * only.
  */
-#ifndef ENGINE_CHILD_H
-#define ENGINE_CHILD_H
+#ifndef ENGINE_HELPER_H
+#define ENGINE_HELPER_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-struct child;
+struct helper;
 struct error;
 struct loop;
 
-#define CHILD_ARGS_MAX 8
+#define HELPER_ARGS_MAX 8
 
 /**
- * struct child_ops - What the owner wants to hear
+ * struct helper_ops - What the owner wants to hear
  * @up:		A new process listens: tell it everything.  From the loop, never
- *		from within child_new()
+ *		from within helper_new()
  * @down:	It is gone (@why); another one will be started
  * @message:	As ipc_ops.  Return -1 for what breaks the rules: the process is
  *		ended and replaced
  */
-struct child_ops {
+struct helper_ops {
 	void (*up)(void *arg);
 	void (*down)(const char *why, void *arg);
 	int (*message)(const uint8_t *data, size_t len, int *fds, size_t n_fds,
@@ -35,31 +35,31 @@ struct child_ops {
 };
 
 /**
- * child_new() - Start a program, and keep it running
+ * helper_new() - Start a program, and keep it running
  * @name:	For logs; borrowed for ever (a literal)
- * @argv:	Program and arguments, NULL-terminated, at most CHILD_ARGS_MAX;
+ * @argv:	Program and arguments, NULL-terminated, at most HELPER_ARGS_MAX;
  *		copied
  *
  * Fails only when the program cannot be started at all.
  */
-int child_new(struct loop *loop, const char *name, const char *const *argv,
-	      const struct child_ops *ops, void *arg, struct child **ret,
-	      struct error *err);
+int helper_new(struct loop *loop, const char *name, const char *const *argv,
+	       const struct helper_ops *ops, void *arg, struct helper **ret,
+	       struct error *err);
 
 /* For tests that play the process: over @fd (consumed), never restarted. */
-int child_new_fd(struct loop *loop, const char *name, int fd,
-		 const struct child_ops *ops, void *arg, struct child **ret,
-		 struct error *err);
+int helper_new_fd(struct loop *loop, const char *name, int fd,
+		  const struct helper_ops *ops, void *arg, struct helper **ret,
+		  struct error *err);
 
 /* Ends it at once and waits for it; `down` is not called. NULL is fine. */
-struct child *child_free(struct child *child);
+struct helper *helper_free(struct helper *helper);
 
 /* As ipc_send(); ERR_UNAVAILABLE between two processes. */
-int child_send(struct child *child, const void *data, size_t len,
-	       const int *fds, size_t n_fds, struct error *err);
+int helper_send(struct helper *helper, const void *data, size_t len,
+		const int *fds, size_t n_fds, struct error *err);
 
 /* The process now, 0 between two; and how many there were before it. */
-pid_t child_pid(const struct child *child);
-uint64_t child_epoch(const struct child *child);
+pid_t helper_pid(const struct helper *helper);
+uint64_t helper_epoch(const struct helper *helper);
 
-#endif /* ENGINE_CHILD_H */
+#endif /* ENGINE_HELPER_H */

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* helper.c - one of the engine's own processes, kept running
+ *
+ * Theory of operation
+ * ===================
+ *
+ * It is watched by a pidfd, not by SIGCHLD, so that no other helper of the
+ * engine is concerned. Its end shows there or as the end of the socket,
+ * whichever is first; either way go_down() kills what may be left, reaps it and
+ * sets the timer for the next. The same timer delivers `up`, at once, so that
+ * it never comes from within helper_new().
+ *
+ * What the process says may come from an attacker who took it over: the owner
+ * checks it, and returns -1 for what no honest process says.
+ */
+#include "engine/helper.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+/* A process that lived this long was well: back off from the start again. */
+#define STEADY_MS 10000
+#define IPC_FD	  3
+
+struct helper {
+	struct loop *loop;
+	const char *name;
+	char *argv[HELPER_ARGS_MAX + 1]; /* none: a test's other end */
+	const struct helper_ops *ops;
+	void *arg;
+	struct ipc *ipc;
+	uint64_t epoch;
+	pid_t pid;
+	int pidfd;
+	sd_event_source *watch, *timer;
+	uint64_t started_ms, backoff_ms;
+};
+
+static int start(struct helper *helper, struct error *err);
+
+/* Kill and reap: a process without state needs no time to say goodbye. */
+static void reap(struct helper *helper)
+{
+	siginfo_t info = { 0 };
+
+	helper->watch = sd_event_source_disable_unref(helper->watch);
+	if (helper->pid <= 0)
+		return;
+	pidfd_send_signal(helper->pidfd, SIGKILL, NULL, 0);
+	while (waitid(P_PID, (id_t)helper->pid, &info, WEXITED) < 0 &&
+	       errno == EINTR)
+		;
+	if (info.si_code == CLD_EXITED)
+		log_warn("%s (pid %d) exited with %d", helper->name,
+			 helper->pid, info.si_status);
+	else if (info.si_status != SIGKILL)
+		log_warn("%s (pid %d) was killed by signal %d%s", helper->name,
+			 helper->pid, info.si_status,
+			 info.si_status == SIGSYS ? " (its seccomp filter)"
+						  : "");
+	helper->pid = 0;
+	fd_close(&helper->pidfd);
+}
+
+static void on_restart(void *arg)
+{
+	struct helper *helper = arg;
+	struct error err = { 0 };
+
+	if (start(helper, &err) == 0)
+		return;
+	log_err("%s", err.msg);
+	helper->backoff_ms = BACKOFF_MAX_MS;
+	loop_timer(helper->loop, &helper->timer,
+		   loop_now_ms() + helper->backoff_ms, on_restart, helper);
+}
+
+static void go_down(struct helper *helper, const char *why)
+{
+	uint64_t now = loop_now_ms();
+	/* @why may live in what is freed here. */
+	_cleanup_free_ char *reason = xstrdup(why);
+
+	if (!helper->ipc)
+		return;
+	helper->ipc = ipc_free(helper->ipc);
+	reap(helper);
+	loop_timer_off(helper->timer);
+	if (helper->argv[0]) {
+		if (now - helper->started_ms >= STEADY_MS ||
+		    helper->backoff_ms == 0)
+			helper->backoff_ms = BACKOFF_MIN_MS;
+		log_warn("%s is gone: %s; started again in %" PRIu64 " ms",
+			 helper->name, reason, helper->backoff_ms);
+		loop_timer(helper->loop, &helper->timer,
+			   now + helper->backoff_ms, on_restart, helper);
+		helper->backoff_ms *= 2;
+		if (helper->backoff_ms > BACKOFF_MAX_MS)
+			helper->backoff_ms = BACKOFF_MAX_MS;
+	}
+	helper->ops->down(reason, helper->arg);
+}
+
+static int on_end(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	(void)s;
+	(void)fd;
+	(void)revents;
+	go_down(arg, "the process ended");
+	return 0;
+}
+
+static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
+		       int *fds, size_t n_fds, void *arg)
+{
+	struct helper *helper = arg;
+
+	(void)ipc;
+	if (helper->ops->message(data, len, fds, n_fds, helper->arg) < 0)
+		go_down(helper, "it broke the rules");
+}
+
+static void on_closed(struct ipc *ipc, const char *why, void *arg)
+{
+	(void)ipc;
+	go_down(arg, why);
+}
+
+static const struct ipc_ops ipc_ops = { .message = on_message,
+					.closed = on_closed };
+
+static int spawn_with(struct helper *helper, int fd, pid_t *ret)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t set;
+	int r;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	/* dup2 onto itself only clears close-on-exec, which is also wanted. */
+	posix_spawn_file_actions_adddup2(&actions, fd, IPC_FD);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	sigemptyset(&set);
+	posix_spawnattr_setsigmask(&attr, &set);
+	sigfillset(&set);
+	posix_spawnattr_setsigdefault(&attr, &set);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
+						POSIX_SPAWN_SETSIGDEF);
+	r = posix_spawn(ret, helper->argv[0], &actions, &attr, helper->argv,
+			environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return r;
+}
+
+static int spawn(struct helper *helper, int fd, struct error *err)
+{
+	pid_t pid;
+	int r = spawn_with(helper, fd, &pid);
+
+	if (r != 0)
+		return err_sys(err, r, "start '%s'", helper->argv[0]);
+	helper->pid = pid;
+	helper->pidfd = pidfd_open(pid, 0);
+	if (helper->pidfd >= 0)
+		r = sd_event_add_io(loop_event(helper->loop), &helper->watch,
+				    helper->pidfd, EPOLLIN, on_end, helper);
+	if (helper->pidfd < 0 || r < 0) {
+		r = helper->pidfd < 0 ? errno : -r;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		helper->pid = 0;
+		fd_close(&helper->pidfd);
+		return err_sys(err, r, "watch %s (pid %d)", helper->name, pid);
+	}
+	return 0;
+}
+
+static void on_up(void *arg)
+{
+	struct helper *helper = arg;
+
+	if (helper->ipc)
+		helper->ops->up(helper->arg);
+}
+
+/* Consumes @fd, our end. */
+static int listen_to(struct helper *helper, int fd, struct error *err)
+{
+	if (ipc_new(helper->loop, fd, &ipc_ops, helper, &helper->ipc, err) < 0)
+		return -1;
+	helper->epoch++;
+	helper->started_ms = loop_now_ms();
+	loop_timer(helper->loop, &helper->timer, helper->started_ms, on_up,
+		   helper);
+	return 0;
+}
+
+static int start(struct helper *helper, struct error *err)
+{
+	_cleanup_close_ int theirs = -EBADF;
+	int fds[2];
+
+	if (ipc_pair(fds, err) < 0)
+		return err_wrap(err, "start %s", helper->name);
+	theirs = fds[1];
+	if (spawn(helper, theirs, err) < 0) {
+		close(fds[0]);
+		return -1;
+	}
+	if (listen_to(helper, fds[0], err) < 0) {
+		reap(helper);
+		return -1;
+	}
+	return 0;
+}
+
+static struct helper *alloc(struct loop *loop, const char *name,
+			    const struct helper_ops *ops, void *arg)
+{
+	struct helper *helper = xcalloc(1, sizeof(*helper));
+
+	*helper = (struct helper){ .loop = loop,
+				   .name = name,
+				   .ops = ops,
+				   .arg = arg,
+				   .pidfd = -EBADF };
+	return helper;
+}
+
+int helper_new(struct loop *loop, const char *name, const char *const *argv,
+	       const struct helper_ops *ops, void *arg, struct helper **ret,
+	       struct error *err)
+{
+	struct helper *helper = alloc(loop, name, ops, arg);
+
+	for (size_t i = 0; argv[i]; i++) {
+		assert(i < HELPER_ARGS_MAX);
+		helper->argv[i] = xstrdup(argv[i]);
+	}
+	if (start(helper, err) < 0) {
+		helper_free(helper);
+		return -1;
+	}
+	*ret = helper;
+	return 0;
+}
+
+int helper_new_fd(struct loop *loop, const char *name, int fd,
+		  const struct helper_ops *ops, void *arg, struct helper **ret,
+		  struct error *err)
+{
+	struct helper *helper = alloc(loop, name, ops, arg);
+
+	if (listen_to(helper, fd, err) < 0) {
+		helper_free(helper);
+		return -1;
+	}
+	*ret = helper;
+	return 0;
+}
+
+struct helper *helper_free(struct helper *helper)
+{
+	if (!helper)
+		return NULL;
+	helper->ipc = ipc_free(helper->ipc);
+	helper->timer = sd_event_source_disable_unref(helper->timer);
+	reap(helper);
+	for (size_t i = 0; helper->argv[i]; i++)
+		free(helper->argv[i]);
+	free(helper);
+	return NULL;
+}
+
+int helper_send(struct helper *helper, const void *data, size_t len,
+		const int *fds, size_t n_fds, struct error *err)
+{
+	if (!helper->ipc)
+		return err_set(err, ERR_UNAVAILABLE, "%s is being started",
+			       helper->name);
+	return ipc_send(helper->ipc, data, len, fds, n_fds, err);
+}
+
+pid_t helper_pid(const struct helper *helper)
+{
+	return helper->pid;
+}
+
+uint64_t helper_epoch(const struct helper *helper)
+{
+	return helper->epoch;
+}
