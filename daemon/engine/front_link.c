@@ -4,10 +4,8 @@
  * Theory of operation
  * ===================
  *
- * One process at a time. It is watched by a pidfd, not by SIGCHLD, so that no
- * other child of the engine is concerned; its end shows either there or as the
- * end of the IPC socket, whichever is first. Either way go_down() kills what
- * may be left, reaps it, answers what waits, and sets the timer for the next.
+ * helper.c keeps the process running; what is said here is who asked what, and
+ * that every question is answered also when front dies.
  *
  * Front parses what the network and the guests send, so it may be taken over:
  * what it says is decoded with bounds and checked here, and a message that
@@ -21,28 +19,18 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/ipc.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/helper.h"
 #include "sandbox/ipc/v1/ipc.pb-c.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
 
-#define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 5000
-/* A process that lived this long was well: back off from the start again. */
-#define STEADY_MS     10000
-#define IPC_FD	      3
 #define FRONT_ID_BITS 48
 #define FRONT_ID_MAX  ((UINT64_C(1) << FRONT_ID_BITS) - 1)
 /* What front may put into an event, and what a name may be. */
@@ -69,27 +57,14 @@ struct refusal {
 
 struct front_link {
 	struct loop *loop;
-	struct front_link_config config;
-	char *program;
 	const struct front_link_ops *ops;
 	void *arg;
-
-	struct ipc *ipc;
-	pid_t pid;
-	int pidfd;
-	sd_event_source *child;
-	sd_event_source *restart;
+	struct helper *helper;
 	sd_event_source *refuse; /* fires when refusals wait */
-	uint64_t epoch;		 /* which process this is */
-	uint64_t started_ms;
-	uint64_t backoff_ms;
 	uint64_t last_id;
 	struct list requests;
 	struct list refusals;
 };
-
-static int start(struct front_link *front, struct error *err);
-static void go_down(struct front_link *front, const char *why);
 
 /* ---- what front says ---- */
 
@@ -105,7 +80,7 @@ static bool is_text(const char *s)
 
 static uint64_t outer_id(const struct front_link *front, uint64_t id)
 {
-	return front->epoch << FRONT_ID_BITS | id;
+	return helper_epoch(front->helper) << FRONT_ID_BITS | id;
 }
 
 static const char *identity_of(const Sandbox__Ipc__V1__Peer *peer)
@@ -246,8 +221,8 @@ static bool dispatch(struct front_link *front,
 	}
 }
 
-static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
-		       int *fds, size_t n_fds, void *arg)
+static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+		      void *arg)
 {
 	Sandbox__Ipc__V1__FrontMessage *m =
 		sandbox__ipc__v1__front_message__unpack(NULL, len, data);
@@ -255,22 +230,11 @@ static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
 	int none = -EBADF;
 	bool ok;
 
-	(void)ipc;
 	ok = m && n_fds <= 1 && dispatch(front, m, n_fds ? &fds[0] : &none);
 	if (m)
 		sandbox__ipc__v1__front_message__free_unpacked(m, NULL);
-	if (!ok)
-		go_down(front, "it sent what front never sends");
+	return ok ? 0 : -1;
 }
-
-static void on_closed(struct ipc *ipc, const char *why, void *arg)
-{
-	(void)ipc;
-	go_down(arg, why);
-}
-
-static const struct ipc_ops ipc_ops = { .message = on_message,
-					.closed = on_closed };
 
 /* ---- its life ---- */
 
@@ -295,144 +259,26 @@ static void answer_all(struct front_link *front, const char *why)
 	}
 }
 
-/* Kill and reap: a process without state needs no time to say goodbye. */
-static void reap(struct front_link *front)
-{
-	siginfo_t info = { 0 };
-
-	front->child = sd_event_source_disable_unref(front->child);
-	if (front->pid <= 0)
-		return;
-	pidfd_send_signal(front->pidfd, SIGKILL, NULL, 0);
-	while (waitid(P_PID, (id_t)front->pid, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
-	if (info.si_code == CLD_EXITED)
-		log_warn("front (pid %d) exited with %d", front->pid,
-			 info.si_status);
-	else if (info.si_status != SIGKILL)
-		log_warn("front (pid %d) was killed by signal %d%s", front->pid,
-			 info.si_status,
-			 info.si_status == SIGSYS ? " (its seccomp filter)"
-						  : "");
-	front->pid = 0;
-	fd_close(&front->pidfd);
-}
-
-static void on_restart(void *arg)
-{
-	struct front_link *front = arg;
-	struct error err = { 0 };
-
-	if (start(front, &err) == 0)
-		return;
-	log_err("%s", err.msg);
-	front->backoff_ms = BACKOFF_MAX_MS;
-	loop_timer(front->loop, &front->restart,
-		   loop_now_ms() + front->backoff_ms, on_restart, front);
-}
-
-static void go_down(struct front_link *front, const char *why)
-{
-	uint64_t now = loop_now_ms();
-	/* @why may live in what is freed here. */
-	_cleanup_free_ char *reason = xstrdup(why);
-	bool owned = front->pid > 0;
-
-	if (!front->ipc)
-		return;
-	front->ipc = ipc_free(front->ipc);
-	reap(front);
-	answer_all(front, reason);
-	front->ops->down(reason, front->arg);
-	if (!owned)
-		return;
-	if (now - front->started_ms >= STEADY_MS)
-		front->backoff_ms = 0;
-	log_warn("front is gone: %s; started again in %" PRIu64 " ms", reason,
-		 front->backoff_ms ? front->backoff_ms : BACKOFF_MIN_MS);
-	if (front->backoff_ms == 0)
-		front->backoff_ms = BACKOFF_MIN_MS;
-	loop_timer(front->loop, &front->restart, now + front->backoff_ms,
-		   on_restart, front);
-	front->backoff_ms *= 2;
-	if (front->backoff_ms > BACKOFF_MAX_MS)
-		front->backoff_ms = BACKOFF_MAX_MS;
-}
-
-static int on_child(sd_event_source *s, int fd, uint32_t revents, void *arg)
-{
-	(void)s;
-	(void)fd;
-	(void)revents;
-	go_down(arg, "the process ended");
-	return 0;
-}
-
-static int spawn_with(struct front_link *front, int fd, char *const argv[],
-		      pid_t *ret)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t set;
-	int r;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	/* dup2 onto itself only clears close-on-exec, which is also wanted. */
-	posix_spawn_file_actions_adddup2(&actions, fd, IPC_FD);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	sigemptyset(&set);
-	posix_spawnattr_setsigmask(&attr, &set);
-	sigfillset(&set);
-	posix_spawnattr_setsigdefault(&attr, &set);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
-						POSIX_SPAWN_SETSIGDEF);
-	r = posix_spawn(ret, front->program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return r;
-}
-
-static int spawn(struct front_link *front, int fd, struct error *err)
-{
-	char user[64];
-	char *const argv[] = { front->program, (char *)"--user", user,
-			       front->config.debug ? (char *)"--debug" : NULL,
-			       NULL };
-	pid_t pid;
-	int r;
-
-	snprintf(user, sizeof(user), "%u:%u", front->config.uid,
-		 front->config.gid);
-	r = spawn_with(front, fd, argv, &pid);
-	if (r != 0)
-		return err_sys(err, r, "start '%s'", front->program);
-	front->pid = pid;
-	front->pidfd = pidfd_open(pid, 0);
-	if (front->pidfd >= 0)
-		r = sd_event_add_io(loop_event(front->loop), &front->child,
-				    front->pidfd, EPOLLIN, on_child, front);
-	if (front->pidfd < 0 || r < 0) {
-		r = front->pidfd < 0 ? errno : -r;
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		front->pid = 0;
-		fd_close(&front->pidfd);
-		return err_sys(err, r, "watch front (pid %d)", pid);
-	}
-	return 0;
-}
-
 static void on_up(void *arg)
 {
 	struct front_link *front = arg;
 
-	if (front->ipc)
-		front->ops->up(front->arg);
+	front->ops->up(front->arg);
 }
 
-/* `up` and refusals come from this timer: it is set to fire at once. */
+static void on_down(const char *why, void *arg)
+{
+	struct front_link *front = arg;
+
+	answer_all(front, why);
+	front->ops->down(why, front->arg);
+}
+
+static const struct helper_ops helper_ops = { .up = on_up,
+					      .down = on_down,
+					      .message = on_message };
+
+/* Refusals come from this timer: it is set to fire at once. */
 static void on_refuse(void *arg)
 {
 	struct front_link *front = arg;
@@ -454,44 +300,12 @@ static void on_refuse(void *arg)
 	}
 }
 
-static int start_over(struct front_link *front, int fd, struct error *err)
-{
-	if (ipc_new(front->loop, fd, &ipc_ops, front, &front->ipc, err) < 0)
-		return -1;
-	front->epoch++;
-	front->started_ms = loop_now_ms();
-	loop_timer(front->loop, &front->restart, front->started_ms, on_up,
-		   front);
-	return 0;
-}
-
-static int start(struct front_link *front, struct error *err)
-{
-	_cleanup_close_ int theirs = -EBADF;
-	int fds[2];
-
-	if (ipc_pair(fds, err) < 0)
-		return err_wrap(err, "start front");
-	theirs = fds[1];
-	if (spawn(front, theirs, err) < 0) {
-		close(fds[0]);
-		return -1;
-	}
-	if (start_over(front, fds[0], err) < 0) {
-		reap(front);
-		return -1;
-	}
-	return 0;
-}
-
 static struct front_link *link_new(struct loop *loop,
 				   const struct front_link_ops *ops, void *arg)
 {
 	struct front_link *front = xcalloc(1, sizeof(*front));
 
-	*front = (struct front_link){
-		.loop = loop, .ops = ops, .arg = arg, .pidfd = -EBADF
-	};
+	*front = (struct front_link){ .loop = loop, .ops = ops, .arg = arg };
 	list_init(&front->requests);
 	list_init(&front->refusals);
 	return front;
@@ -502,11 +316,13 @@ int front_link_new(struct loop *loop, const struct front_link_config *config,
 		   struct front_link **ret, struct error *err)
 {
 	struct front_link *front = link_new(loop, ops, arg);
+	char user[64];
+	const char *argv[] = { config->program, "--user", user,
+			       config->debug ? "--debug" : NULL, NULL };
 
-	front->config = *config;
-	front->program = xstrdup(config->program);
-	front->config.program = front->program;
-	if (start(front, err) < 0) {
+	snprintf(user, sizeof(user), "%u:%u", config->uid, config->gid);
+	if (helper_new(loop, "front", argv, &helper_ops, front, &front->helper,
+		       err) < 0) {
 		front_link_free(front);
 		return -1;
 	}
@@ -520,7 +336,8 @@ int front_link_new_fd(struct loop *loop, int fd,
 {
 	struct front_link *front = link_new(loop, ops, arg);
 
-	if (start_over(front, fd, err) < 0) {
+	if (helper_new_fd(loop, "front", fd, &helper_ops, front,
+			  &front->helper, err) < 0) {
 		front_link_free(front);
 		return -1;
 	}
@@ -532,23 +349,20 @@ struct front_link *front_link_free(struct front_link *front)
 {
 	if (!front)
 		return NULL;
-	front->ipc = ipc_free(front->ipc);
-	front->restart = sd_event_source_disable_unref(front->restart);
-	reap(front);
+	front->helper = helper_free(front->helper);
 	/* An answer that asks again is refused, and that answered too. */
 	while (!list_empty(&front->requests) || !list_empty(&front->refusals)) {
 		answer_all(front, "the daemon stops");
 		on_refuse(front);
 	}
 	front->refuse = sd_event_source_disable_unref(front->refuse);
-	free(front->program);
 	free(front);
 	return NULL;
 }
 
 pid_t front_link_pid(const struct front_link *front)
 {
-	return front->pid;
+	return helper_pid(front->helper);
 }
 
 /* ---- what the engine says ---- */
@@ -561,11 +375,11 @@ static int send_message(struct front_link *front,
 	_cleanup_free_ uint8_t *buf = xcalloc(1, len + 1);
 	struct error err = { 0 };
 
-	if (!front->ipc)
+	if (!front->helper)
 		return -1;
 	sandbox__ipc__v1__engine_message__pack(m, buf);
-	if (ipc_send(front->ipc, buf, len, fds, n_fds, &err) < 0) {
-		log_warn("a message to front is lost: %s", err.msg);
+	if (helper_send(front->helper, buf, len, fds, n_fds, &err) < 0) {
+		log_debug("a message to front is lost: %s", err.msg);
 		return -1;
 	}
 	return 0;
@@ -606,7 +420,7 @@ void front_link_reply(struct front_link *front, uint64_t id,
 	Sandbox__Ipc__V1__Reply reply = SANDBOX__IPC__V1__REPLY__INIT;
 	Sandbox__Ipc__V1__Status status = SANDBOX__IPC__V1__STATUS__INIT;
 
-	if (id >> FRONT_ID_BITS != (front->epoch & 0xffff))
+	if (id >> FRONT_ID_BITS != (helper_epoch(front->helper) & 0xffff))
 		return;
 	m.id = id & FRONT_ID_MAX;
 	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_REPLY;
