@@ -82,7 +82,9 @@ struct hv_progress {
  *		Else a clone of that template, with @snapshot_dir's pages and
  *		disk when not NULL. @hold: leave it stopped before its state is
  *		loaded (a pool's waiting clone; @release lets it go).
- *		On failure nothing is left behind
+ *		On failure nothing is left behind. Once start or release has
+ *		returned, @snapshot_dir may be removed: what the guest's disk
+ *		needs of it is linked into @spec->dir
  * @release:	Let a held clone run (with @snapshot_dir's pages if not NULL),
  *		its disk resized to @spec->disk_mib
  * @open_agent:	A connected descriptor to the guest's agent port (vsock) or its
@@ -94,6 +96,8 @@ struct hv_progress {
  *		commit. On failure it runs on, and nothing is left behind
  * @capture:	Make the template @template_dir of a cold-booted guest whose
  *		agent listens; the guest is destroyed either way
+ * @wake:	Let a guest's vCPUs run that stand still: of a save or capture
+ *		that never ended because the daemon did. Fine when they run
  * @destroy:	End it now, whatever it does; also fine when it is gone. Waits
  *		until its process is gone (ERR_UNAVAILABLE after 5 s: what the
  *		kernel still holds is in the message)
@@ -118,6 +122,8 @@ struct hv_ops {
 	int (*capture)(struct hv *hv, const struct guest_spec *spec,
 		       const char *template_dir, struct hv_progress *progress,
 		       struct error *err);
+	int (*wake)(struct hv *hv, const struct guest_spec *spec,
+		    struct error *err);
 	int (*destroy)(struct hv *hv, const char *uuid, struct error *err);
 	enum guest_life (*life)(struct hv *hv, const char *uuid);
 	int (*list)(struct hv *hv, char (**ret)[HV_UUID_SIZE],

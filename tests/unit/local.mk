@@ -16,3 +16,8 @@ UNIT_TESTS += %D%/test_resolver
 tests_unit_test_resolver_LDADD = libresolver.a libproto.a $(LDADD) $(PROTOBUF_C_LIBS)
 UNIT_TESTS += %D%/test_denial
 tests_unit_test_denial_LDADD = libengine.a $(LDADD)
+# The engine's tests: fakes for what is outside of it.
+FAKES = %D%/fakes.h %D%/fake_world.c %D%/fake_net.c
+UNIT_TESTS += %D%/test_config
+%C%_test_config_SOURCES = %D%/test_config.c $(FAKES)
+%C%_test_config_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
