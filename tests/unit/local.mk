@@ -21,3 +21,6 @@ FAKES = %D%/fakes.h %D%/fake_world.c %D%/fake_net.c
 UNIT_TESTS += %D%/test_config
 %C%_test_config_SOURCES = %D%/test_config.c $(FAKES)
 %C%_test_config_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_quota
+%C%_test_quota_SOURCES = %D%/test_quota.c $(FAKES)
+%C%_test_quota_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
