@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct error;
 struct job_pool;
@@ -42,10 +43,30 @@ struct image {
 	int64_t created_ms;    /* wall clock */
 };
 
-/* Reads what is in @state_dir/images; one that is broken is logged, left out. */
-int image_store_open(const char *state_dir, struct loop *loop,
-		     struct job_pool *jobs, struct image_store **ret,
-		     struct error *err);
+/**
+ * struct image_store_config - Where images live and how they are made
+ * @state_dir:	They are in its images/
+ * @program:	Path of sandboxd-mkimage
+ * @uid, @gid:	Whom it turns into; uid 0: it stays who the engine is (tests)
+ * @size_max:	Bytes of an archive, and of what one unpacks to; 0: 64 GiB
+ */
+struct image_store_config {
+	const char *state_dir;
+	const char *program;
+	uid_t uid;
+	gid_t gid;
+	uint64_t size_max;
+};
+
+/* Reads what is there; an image that is broken is logged and left out, and
+ * what an interrupted import left is deleted. @config is copied.
+ */
+int image_store_open(const struct image_store_config *config,
+		     struct loop *loop, struct job_pool *jobs,
+		     struct image_store **ret, struct error *err);
+/* Ends the imports that run, without telling anyone. Call before the job pool
+ * is freed, and run the pool's deliveries after: NULL is fine.
+ */
 struct image_store *image_store_free(struct image_store *store);
 
 /* By name; NULL: there is none. Borrowed until the next change. */
