@@ -15,3 +15,4 @@ libengine_a_SOURCES += %D%/denial.c %D%/denial.h
 libengine_a_SOURCES += %D%/resolver_link.c %D%/resolver_link.h
 libengine_a_SOURCES += %D%/config.c %D%/config.h
 libengine_a_SOURCES += %D%/quota.c %D%/quota.h
+libengine_a_SOURCES += %D%/port.c %D%/port.h

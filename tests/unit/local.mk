@@ -24,3 +24,6 @@ UNIT_TESTS += %D%/test_config
 UNIT_TESTS += %D%/test_quota
 %C%_test_quota_SOURCES = %D%/test_quota.c $(FAKES)
 %C%_test_quota_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_port
+%C%_test_port_SOURCES = %D%/test_port.c $(FAKES)
+%C%_test_port_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
