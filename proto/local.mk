@@ -38,5 +38,13 @@ libproto_a_CFLAGS = -std=gnu11 -g -O2 $(SAN_CFLAGS) $(HARDEN_CFLAGS) $(PROTOBUF_
 libproto_a_SOURCES =
 
 noinst_LIBRARIES += libgrpc.a
-libgrpc_a_SOURCES = %D%/grpc.h %D%/resync.h
+libgrpc_a_SOURCES = \
+	%D%/grpc.h %D%/grpc_internal.h \
+	%D%/grpc_call.c \
+	%D%/grpc_conn.c \
+	%D%/grpc_frame.c \
+	%D%/grpc_head.c \
+	%D%/grpc_session.c \
+	%D%/grpc_status.c \
+	%D%/resync.c %D%/resync.h
 libgrpc_a_CFLAGS = $(AM_CFLAGS) $(NGHTTP2_CFLAGS) $(PROTOBUF_C_CFLAGS)

@@ -27,3 +27,11 @@ UNIT_TESTS += %D%/test_quota
 UNIT_TESTS += %D%/test_port
 %C%_test_port_SOURCES = %D%/test_port.c $(FAKES)
 %C%_test_port_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+
+# The gRPC layer, both ends in memory.
+GRPC_TEST_LIBS = libgrpc.a libproto.a $(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) \
+	$(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_grpc_call
+tests_unit_test_grpc_call_SOURCES = %D%/test_grpc_call.c %D%/grpc_pair.c \
+	%D%/grpc_pair.h
+tests_unit_test_grpc_call_LDADD = $(GRPC_TEST_LIBS)
