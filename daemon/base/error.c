@@ -30,8 +30,8 @@ static const struct {
 static_assert(sizeof(codes) / sizeof(codes[0]) == ERR_CODE_COUNT,
 	      "one row a code");
 
-static void begin(struct error *err, enum err_code code, const char *fmt,
-		  va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+begin(struct error *err, enum err_code code, const char *fmt, va_list ap)
 {
 	memset(err, 0, sizeof(*err));
 	err->code = code;
