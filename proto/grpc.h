@@ -217,6 +217,9 @@ bool grpc_conn_is_idle(const struct grpc_conn *conn);
 /* True once the connection can be closed: drained or failed, all written. */
 bool grpc_conn_is_over(const struct grpc_conn *conn);
 
+/* Why it closes, as @closing was told; before that "the connection is done". */
+const char *grpc_conn_why(const struct grpc_conn *conn);
+
 /* The transport failed: every call ends with UNAVAILABLE and @why. */
 void grpc_conn_abort(struct grpc_conn *conn, const char *why);
 

@@ -186,6 +186,11 @@ bool grpc_conn_is_idle(const struct grpc_conn *conn)
 	return list_empty(&conn->calls);
 }
 
+const char *grpc_conn_why(const struct grpc_conn *conn)
+{
+	return conn->why[0] ? conn->why : "the connection is done";
+}
+
 bool grpc_conn_is_over(const struct grpc_conn *conn)
 {
 	if (!list_empty(&conn->ready) || conn->closing_due)

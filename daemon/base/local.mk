@@ -4,6 +4,7 @@ libbase_a_SOURCES = \
 	%D%/cleanup.h \
 	%D%/error.c %D%/error.h \
 	%D%/fd.c %D%/fd.h \
+	%D%/grpc_io.c %D%/grpc_io.h \
 	%D%/ipc.c %D%/ipc.h \
 	%D%/jail.c %D%/jail.h \
 	%D%/job.c %D%/job.h \
@@ -12,4 +13,4 @@ libbase_a_SOURCES = \
 	%D%/loop.c %D%/loop.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/str.c %D%/str.h
-libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS)
+libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(OPENSSL_CFLAGS) $(SECCOMP_CFLAGS)

@@ -35,3 +35,6 @@ UNIT_TESTS += %D%/test_grpc_call
 tests_unit_test_grpc_call_SOURCES = %D%/test_grpc_call.c %D%/grpc_pair.c \
 	%D%/grpc_pair.h
 tests_unit_test_grpc_call_LDADD = $(GRPC_TEST_LIBS)
+UNIT_TESTS += %D%/test_grpc_io
+tests_unit_test_grpc_io_LDADD = libbase.a $(GRPC_TEST_LIBS) $(OPENSSL_LIBS) \
+	$(SYSTEMD_LIBS)
