@@ -16,3 +16,23 @@ libengine_a_SOURCES += %D%/resolver_link.c %D%/resolver_link.h
 libengine_a_SOURCES += %D%/config.c %D%/config.h
 libengine_a_SOURCES += %D%/quota.c %D%/quota.h
 libengine_a_SOURCES += %D%/port.c %D%/port.h
+# Guests: libvirt, QEMU, their memory and disks, snapshots and templates.
+libengine_a_SOURCES += \
+	%D%/child.c %D%/child.h \
+	%D%/disk.c %D%/disk.h \
+	%D%/hv_conn.c %D%/hv_conn.h \
+	%D%/hv_guest.h \
+	%D%/hv_libvirt.c %D%/hv_libvirt.h \
+	%D%/hv_monitor.c %D%/hv_monitor.h \
+	%D%/hv_save.c \
+	%D%/hv_start.c \
+	%D%/hv_xml.c %D%/hv_xml.h \
+	%D%/mem_file.c %D%/mem_file.h \
+	%D%/mem_index.c %D%/mem_index.h \
+	%D%/mem_pages.c %D%/mem_pages.h \
+	%D%/parallel.c %D%/parallel.h \
+	%D%/probe.c %D%/probe.h \
+	%D%/qemu_proc.c %D%/qemu_proc.h \
+	%D%/snapshot.c %D%/snapshot.h \
+	%D%/snapshot_manifest.c %D%/snapshot_manifest.h \
+	%D%/template.c %D%/template.h

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* child.c - run a helper program within limits and wait for it
+ *
+ * Theory of operation
+ * ===================
+ *
+ * The process has many threads, so between fork and exec the child makes bare
+ * system calls only. Its end is seen on the pipe (end of file) and then waited
+ * for on its own pid: nobody else reaps it, and a timeout kills it first.
+ */
+#include "engine/child.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/loop.h"
+#include "base/str.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define CHILD_OUT_MAX	 1024	      /* kept of its output for a message */
+#define CHILD_MEMORY_MAX (1ull << 30) /* address space of an unprivileged one */
+
+static _Noreturn void child_main(const struct child_spec *spec, int null_fd,
+				 int out_fd)
+{
+	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	static char locale[] = "LC_ALL=C";
+	char *const env[] = { path, locale, NULL };
+	struct rlimit memory = { CHILD_MEMORY_MAX, CHILD_MEMORY_MAX };
+	struct rlimit core = { 0, 0 };
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(null_fd, 0) < 0 || dup2(out_fd, 1) < 0 || dup2(out_fd, 2) < 0)
+		_exit(126);
+	setrlimit(RLIMIT_CORE, &core);
+	if (spec->uid != (uid_t)-1) {
+		setrlimit(RLIMIT_AS, &memory);
+		if (syscall(SYS_setgroups, 0, NULL) < 0 ||
+		    syscall(SYS_setresgid, spec->gid, spec->gid, spec->gid) <
+			    0 ||
+		    syscall(SYS_setresuid, spec->uid, spec->uid, spec->uid) < 0)
+			_exit(126);
+	}
+	execve(spec->argv[0], (char *const *)spec->argv, env);
+	_exit(127);
+}
+
+/* Its output until it ends or time is up. False: time is up. */
+static bool read_output(int fd, uint64_t deadline_ms, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		uint64_t now = loop_now_ms();
+		char spill[512];
+		ssize_t n;
+		int r;
+
+		buf[len] = '\0';
+		if (now >= deadline_ms)
+			return false;
+		r = poll(&p, 1, (int)(deadline_ms - now));
+		if (r == 0)
+			return false;
+		if (r < 0)
+			continue;
+		if (len + 1 < size)
+			n = read(fd, buf + len, size - 1 - len);
+		else
+			n = read(fd, spill, sizeof(spill));
+		if (n == 0)
+			return true;
+		if (n > 0 && len + 1 < size)
+			len += (size_t)n;
+	}
+}
+
+int child_run(const struct child_spec *spec, struct error *err)
+{
+	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int out_fd = -EBADF;
+	char own[CHILD_OUT_MAX], clean[200];
+	char *out = spec->out ? spec->out : own;
+	size_t size = spec->out ? spec->out_size : sizeof(own);
+	int pipe_fds[2], status = 0;
+	bool in_time;
+	pid_t pid;
+
+	if (null_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "run '%s'", spec->argv[0]);
+	out_fd = pipe_fds[0];
+	pid = fork();
+	if (pid == 0)
+		child_main(spec, null_fd, pipe_fds[1]);
+	close(pipe_fds[1]);
+	if (pid < 0)
+		return err_sys(err, errno, "run '%s'", spec->argv[0]);
+	in_time = read_output(out_fd, loop_now_ms() + spec->timeout_ms, out,
+			      size);
+	if (!in_time)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!in_time)
+		return err_set(err, ERR_TIMEOUT, "'%s' took longer than %u ms",
+			       spec->argv[0], spec->timeout_ms);
+	if (status == 0)
+		return 0;
+	return err_set(err, ERR_INTERNAL, "'%s' ended with status %#x: %s",
+		       spec->argv[0], (unsigned int)status,
+		       str_escape(clean, sizeof(clean), out, strlen(out)));
+}

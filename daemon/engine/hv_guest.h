@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hv_guest.h - the parts that hv_libvirt.c is made of share this
+ *
+ * hv_libvirt.c has the object and the small operations, hv_start.c brings
+ * guests up, hv_save.c writes snapshots and templates.
+ */
+#ifndef ENGINE_HV_GUEST_H
+#define ENGINE_HV_GUEST_H
+
+#include "engine/hv.h"
+#include "engine/hv_conn.h"
+#include "engine/hv_xml.h"
+#include "engine/probe.h"
+#include "engine/qemu_proc.h"
+
+#include <stddef.h>
+
+struct error;
+struct snapshot_platform;
+
+#define GUEST_EMPTY_RAM	  "empty.ram" /* memory of a guest without template */
+#define GUEST_AGENT_SOCK  "agent.sock"
+#define GUEST_GONE_WAIT_MS 5000
+
+struct hv_libvirt {
+	struct hv base;
+	struct hv_conn *conn;
+	struct loop *loop;
+	hv_gone_fn gone;
+	hv_link_fn link;
+	void *arg;
+	struct probe_result probe;
+	char *qemu, *qemu_img, *kernel, *initrd, *cmdline, *kernel_version;
+	uint32_t gid;
+	unsigned int workers;
+};
+
+/* hv_start.c: see struct hv_ops. */
+int hv_guest_start(struct hv *hv, const struct guest_spec *spec,
+		   const char *template_dir, const char *snapshot_dir,
+		   bool hold, struct error *err);
+int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
+		     const char *template_dir, const char *snapshot_dir,
+		     struct error *err);
+
+/* The guest's directory, checked to be one; a descriptor or -1. */
+int hv_guest_open_dir(const struct guest_spec *spec, struct error *err);
+
+/* The process of a running guest, under its slot's uid; or -1. */
+int hv_guest_open_proc(const struct guest_spec *spec, struct qemu_proc *ret,
+		       struct error *err);
+
+/* What device state made here, or loaded here, depends on. */
+void hv_guest_platform(const struct hv_libvirt *lv,
+		       const struct guest_spec *spec,
+		       struct snapshot_platform *ret);
+
+/* The file that the guest's memory is a private mapping of. */
+void hv_guest_ram_path(const struct guest_spec *spec, const char *template_dir,
+		       char ret[PATH_MAX]);
+
+/* hv_save.c */
+int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
+		  const char *template_dir, const char *snapshot_dir,
+		  bool keep_running, uint64_t *ret_bytes,
+		  struct hv_progress *progress, struct error *err);
+int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
+		     const char *template_dir, struct hv_progress *progress,
+		     struct error *err);
+int hv_guest_verify(struct hv *hv, const char *snapshot_dir,
+		    struct error *err);
+
+/* hv_libvirt.c */
+int hv_guest_destroy(struct hv *hv, const char *uuid, struct error *err);
+
+#endif /* ENGINE_HV_GUEST_H */

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hv_save.c - snapshots of running guests, and templates made of them
+ *
+ * Theory of operation
+ * ===================
+ *
+ * The order is what makes it safe:
+ *  1. stop the guest (QEMU drains and flushes its disk);
+ *  2. device state into a file in memory: what it stores back into guest
+ *     memory is there before pages are read;
+ *  3. pages of the private mapping, and the disk layer by a second name;
+ *  4. fsync of all parts, then the manifest by rename: the commit;
+ *  5. only then is the guest destroyed.
+ * A failure in 1-4 takes the new directory away and lets the guest run on, as
+ * if nothing had been. A crash leaves a directory without manifest, which
+ * counts for nothing, and a stopped guest that can be let run.
+ *
+ * A guest that goes on gets a new disk layer while it stands still; what it
+ * wrote until then is sealed under the name QEMU knows and a numbered one.
+ */
+#include "engine/hv_guest.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/disk.h"
+#include "engine/hv_monitor.h"
+#include "engine/mem_file.h"
+#include "engine/template.h"
+
+#include <fcntl.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MIB (1ull << 20)
+
+/**
+ * struct saving - One save or capture under way
+ * @out, @out_fd: The new directory
+ * @layers:	Sealed layers the guest has
+ * @active:	Name of the one it writes
+ * @m:		Manifest as it grows
+ */
+struct saving {
+	struct hv_libvirt *lv;
+	const struct guest_spec *spec;
+	const char *template_dir;
+	const char *out;
+	int dir_fd, out_fd;
+	virDomainPtr dom;
+	struct qemu_proc proc;
+	struct mem_map map;
+	struct page_runs runs;
+	unsigned int layers;
+	char active[32];
+	struct snapshot_manifest *m;
+};
+
+int hv_guest_open_proc(const struct guest_spec *spec, struct qemu_proc *ret,
+		       struct error *err)
+{
+	int r = qemu_proc_open(spec->uuid, spec->slot.uid, ret);
+
+	if (r < 0)
+		return err_sys(err, -r, "look for the process of '%s'",
+			       spec->uuid);
+	if (r == 0)
+		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no process",
+			       spec->uuid);
+	return 0;
+}
+
+void hv_guest_platform(const struct hv_libvirt *lv,
+		       const struct guest_spec *spec,
+		       struct snapshot_platform *ret)
+{
+	const struct probe_result *probe = &lv->probe;
+
+	*ret = (struct snapshot_platform){ .vsock = lv->base.info.vsock,
+					   .network = spec->slot.tap[0] };
+	snprintf(ret->accelerator, sizeof(ret->accelerator), "%s",
+		 probe->accelerator == HV_ACCEL_KVM ? "kvm" : "tcg");
+	snprintf(ret->machine, sizeof(ret->machine), "%s", probe->machine);
+	snprintf(ret->qemu_version, sizeof(ret->qemu_version), "%s",
+		 probe->qemu_version);
+	snprintf(ret->cpu_model, sizeof(ret->cpu_model), "%s",
+		 probe->cpu_model);
+	snprintf(ret->kernel_version, sizeof(ret->kernel_version), "%s",
+		 lv->kernel_version);
+}
+
+void hv_guest_ram_path(const struct guest_spec *spec, const char *template_dir,
+		       char ret[PATH_MAX])
+{
+	int n = snprintf(ret, PATH_MAX, "%s/%s",
+			 template_dir ? template_dir : spec->dir,
+			 template_dir ? TEMPLATE_RAM : GUEST_EMPTY_RAM);
+
+	if (n >= PATH_MAX)
+		ret[0] = '\0'; /* no mapping has that name */
+}
+
+static void saving_fini(struct saving *s)
+{
+	page_runs_free(&s->runs);
+	qemu_proc_close(&s->proc);
+	fd_close(&s->dir_fd);
+	fd_close(&s->out_fd);
+	if (s->dom)
+		virDomainFree(s->dom);
+	free(s->m);
+}
+
+/* What memory is a difference from, as the manifest has it. */
+static int note_template(struct saving *s, struct error *err)
+{
+	_cleanup_free_ struct snapshot_manifest *t = xcalloc(1, sizeof(*t));
+	_cleanup_close_ int fd = -EBADF;
+	const struct snapshot_part *ram;
+
+	fd = open(s->template_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "open template '%s'",
+			       s->template_dir);
+	if (snapshot_read(fd, SNAPSHOT_TEMPLATE, t, err) < 0)
+		return err_wrap(err, "template '%s'", s->template_dir);
+	ram = snapshot_manifest_part(t, TEMPLATE_RAM);
+	if (!ram)
+		return err_set(err, ERR_DATA_LOSS,
+			       "template '%s' has no memory", s->template_dir);
+	memcpy(s->m->template_identity, t->template_identity,
+	       sizeof(t->template_identity));
+	memcpy(s->m->template_ram, ram->sha256, sizeof(ram->sha256));
+	/* Its machine type, not the newest, is what the guest runs on. */
+	memcpy(s->m->platform.machine, t->platform.machine,
+	       sizeof(t->platform.machine));
+	return 0;
+}
+
+static int saving_init(struct saving *s, struct hv *hv,
+		       const struct guest_spec *spec, const char *template_dir,
+		       const char *out, enum snapshot_kind kind,
+		       struct error *err)
+{
+	int n;
+
+	*s = (struct saving){ .lv = (struct hv_libvirt *)hv,
+			      .spec = spec,
+			      .template_dir = template_dir,
+			      .out = out,
+			      .dir_fd = -EBADF,
+			      .out_fd = -EBADF,
+			      .proc = QEMU_PROC_NONE };
+	s->m = xcalloc(1, sizeof(*s->m));
+	s->m->kind = kind;
+	s->m->created_ms = loop_wall_ms();
+	s->m->cpu = spec->cpu;
+	s->m->memory_mib = spec->memory_mib;
+	if (str_copy(s->m->image_digest, sizeof(s->m->image_digest),
+		     spec->image_digest) < 0)
+		return err_set(err, ERR_INVALID, "digest of the image");
+	hv_guest_platform(s->lv, spec, &s->m->platform);
+	if (template_dir && note_template(s, err) < 0)
+		return -1;
+	s->dir_fd = hv_guest_open_dir(spec, err);
+	if (s->dir_fd < 0)
+		return -1;
+	n = disk_count_layers(s->dir_fd, err);
+	if (n < 0)
+		return -1;
+	s->layers = (unsigned int)n;
+	if (s->layers >= DISK_LAYERS_MAX)
+		return err_set(err, ERR_LIMIT,
+			       "disk of %u layers: pause the guest once",
+			       s->layers);
+	if (disk_active_name(s->dir_fd, s->layers, spec->slot.uid, s->active,
+			     sizeof(s->active), err) < 0 ||
+	    disk_read_size(s->dir_fd, s->active, &s->m->disk_size, err) < 0)
+		return -1;
+	n = hv_conn_find(s->lv->conn, spec->uuid, &s->dom, err);
+	if (n == 0)
+		return err_set(err, ERR_NOT_FOUND, "no guest '%s'", spec->uuid);
+	return n < 0 ? -1 : hv_guest_open_proc(spec, &s->proc, err);
+}
+
+/* The new directory: made, or there and empty of a manifest. */
+static int make_out(struct saving *s, struct error *err)
+{
+	if (mkdir(s->out, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "make directory '%s'", s->out);
+	s->out_fd =
+		open(s->out, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (s->out_fd < 0)
+		return err_sys(err, errno, "open directory '%s'", s->out);
+	if (faccessat(s->out_fd, SNAPSHOT_MANIFEST_NAME, F_OK, 0) == 0)
+		return err_set(err, ERR_EXISTS, "'%s' is there already",
+			       s->out);
+	return 0;
+}
+
+static void remove_out(const struct saving *s)
+{
+	struct error err = { 0 };
+
+	if (s->out_fd >= 0 && fd_remove_tree(AT_FDCWD, s->out, &err) < 0)
+		log_warn("unfinished '%s' is left: %s", s->out, err.msg);
+}
+
+static int stop_guest(const struct saving *s, struct error *err)
+{
+	int state, reason;
+
+	if (virDomainGetState(s->dom, &state, &reason, 0) < 0)
+		return hv_conn_error(err, "look at guest '%s'", s->spec->uuid);
+	if (state == VIR_DOMAIN_PAUSED)
+		return 0;
+	if (virDomainSuspend(s->dom) < 0)
+		return hv_conn_error(err, "stop guest '%s'", s->spec->uuid);
+	return 0;
+}
+
+/* Steps 2 and the first half of 3. */
+static int look(struct saving *s, int *ret_state_fd, struct error *err)
+{
+	_cleanup_close_ int fd = snapshot_memfd("sandbox-state", err);
+	char ram_path[PATH_MAX];
+
+	if (fd < 0 || hv_monitor_save_state(s->dom, fd, err) < 0)
+		return -1;
+	hv_guest_ram_path(s->spec, s->template_dir, ram_path);
+	if (mem_map_find(s->proc.pid, ram_path, s->spec->memory_mib * MIB,
+			 &s->map, err) < 0 ||
+	    mem_pages_written(&s->map, &s->runs, err) < 0)
+		return -1;
+	*ret_state_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int read_process(void *arg, const struct page_run *runs, size_t n,
+			uint8_t *buf)
+{
+	const struct saving *s = arg;
+
+	return mem_pages_read(&s->map, runs, n, buf);
+}
+
+static int write_memory(struct saving *s, struct hv_progress *progress,
+			struct error *err)
+{
+	struct mem_source source = { .read = read_process, .arg = s };
+	_cleanup_close_ int fd = openat(
+		s->out_fd, SNAPSHOT_MEM,
+		O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	struct mem_file_stats stats;
+
+	if (fd < 0)
+		return err_sys(err, errno, "create '%s'", SNAPSHOT_MEM);
+	if (mem_file_write(fd, &source, &s->runs, s->map.size / MEM_PAGE_SIZE,
+			   s->lv->workers, progress, &stats, err) < 0)
+		return -1;
+	s->m->data_pages = stats.data_pages;
+	s->m->zero_pages = stats.zero_pages;
+	memcpy(s->m->index_sha, stats.index_sha, sizeof(stats.index_sha));
+	return 0;
+}
+
+/* The disk's part of a save, beside the memory's: the new layer's bytes reach
+ * the disk while pages are compressed.
+ */
+struct disk_job {
+	struct saving *s;
+	char name[32];
+	int rc;
+	struct error err;
+};
+
+static void *run_disk_job(void *arg)
+{
+	struct disk_job *job = arg;
+	struct saving *s = job->s;
+
+	job->rc = disk_link_layers(s->dir_fd, s->out_fd, s->layers, &job->err);
+	if (job->rc == 0)
+		job->rc = disk_seal(s->dir_fd, s->active, s->out_fd, job->name,
+				    s->spec->slot.uid, &job->err);
+	return NULL;
+}
+
+/* Step 3. */
+static int write_parts(struct saving *s, int state_fd,
+		       struct hv_progress *progress, struct error *err)
+{
+	struct disk_job job = { .s = s };
+	pthread_t thread;
+	bool beside;
+	int rc;
+
+	disk_layer_name(s->layers, job.name, sizeof(job.name));
+	beside = pthread_create(&thread, NULL, run_disk_job, &job) == 0;
+	if (!beside)
+		run_disk_job(&job);
+	rc = write_memory(s, progress, err);
+	if (rc == 0)
+		rc = snapshot_write_state(s->out_fd, state_fd, err);
+	if (beside)
+		pthread_join(thread, NULL);
+	if (rc == 0 && job.rc < 0) {
+		if (err)
+			*err = job.err;
+		rc = -1;
+	}
+	return rc;
+}
+
+/* The guest writes somewhere else from here on. */
+static int add_layer(struct saving *s, struct error *err)
+{
+	_cleanup_free_ char *path = NULL;
+	char sealed[32], next[32];
+
+	disk_layer_name(s->layers, sealed, sizeof(sealed));
+	disk_layer_name(s->layers + 1, next, sizeof(next));
+	if (strcmp(s->active, sealed) != 0 &&
+	    disk_seal(s->dir_fd, s->active, s->dir_fd, sealed,
+		      s->spec->slot.uid, err) < 0)
+		return -1;
+	if (disk_create(s->dir_fd, next, s->m->disk_size, sealed, "qcow2",
+			s->spec->slot.uid, err) == 0) {
+		path = xasprintf("%s/%s", s->spec->dir, next);
+		if (hv_monitor_add_layer(s->dom, path, err) == 0)
+			return 0;
+		unlinkat(s->dir_fd, next, 0);
+	}
+	if (strcmp(s->active, sealed) != 0)
+		unlinkat(s->dir_fd, sealed, 0);
+	return -1;
+}
+
+/* A long chain becomes one layer. That it does not is no reason to fail. */
+static void merge_layers(struct saving *s)
+{
+	const char *format = s->template_dir ? "qcow2" : "raw";
+	_cleanup_free_ char *base =
+		s->template_dir
+			? xasprintf("%s/%s", s->template_dir, TEMPLATE_DISK)
+			: xstrdup(s->spec->image_disk);
+	struct error err = { 0 };
+	char name[32];
+
+	disk_layer_name(s->layers, name, sizeof(name));
+	/* qemu-img has the guest's rights, and must reach the layers. */
+	if (fchown(s->out_fd, s->spec->slot.uid, s->lv->gid) < 0 ||
+	    disk_merge(s->lv->qemu_img, s->out, name, "merged.qcow2", base,
+		       format, s->spec->slot.uid, s->lv->gid, &err) < 0) {
+		log_warn("snapshot '%s' keeps %u disk layers: %s", s->out,
+			 s->layers + 1, err.msg);
+	} else {
+		for (unsigned int n = 0; n <= s->layers; n++) {
+			disk_layer_name(n, name, sizeof(name));
+			unlinkat(s->out_fd, name, 0);
+		}
+		disk_layer_name(0, name, sizeof(name));
+		if (renameat(s->out_fd, "merged.qcow2", s->out_fd, name) == 0)
+			s->layers = 0;
+	}
+	if (fchown(s->out_fd, geteuid(), getegid()) < 0)
+		log_warn("snapshot '%s': %s", s->out, strerror(errno));
+}
+
+/* Step 4. */
+static int commit(struct saving *s, uint64_t *ret_bytes, struct error *err)
+{
+	char name[32];
+
+	for (unsigned int n = 0; n <= s->layers; n++) {
+		disk_layer_name(n, name, sizeof(name));
+		if ((n == s->layers &&
+		     disk_make_readonly(s->out_fd, name, 0, 0444, err) < 0) ||
+		    snapshot_add_part(s->out_fd, name, s->m, err) < 0)
+			return -1;
+	}
+	if (snapshot_add_part(s->out_fd, SNAPSHOT_MEM, s->m, err) < 0 ||
+	    snapshot_add_part(s->out_fd, SNAPSHOT_STATE, s->m, err) < 0 ||
+	    snapshot_commit(s->out, s->out_fd, s->m, err) < 0)
+		return -1;
+	*ret_bytes = 0;
+	for (size_t i = 0; i < s->m->n_parts; i++)
+		*ret_bytes += s->m->parts[i].size;
+	return 0;
+}
+
+/* Undo what disk_make_readonly did to a layer the guest goes on writing. */
+static void unseal(const struct saving *s)
+{
+	int fd =
+		openat(s->dir_fd, s->active, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0 && (fchown(fd, s->spec->slot.uid, (gid_t)-1) < 0 ||
+			fchmod(fd, 0600) < 0))
+		log_warn("guest '%s': its disk layer stays read-only",
+			 s->spec->uuid);
+	fd_close(&fd);
+}
+
+static int save_stopped(struct saving *s, bool keep_running,
+			uint64_t *ret_bytes, struct hv_progress *progress,
+			bool *ret_new_layer, struct error *err)
+{
+	_cleanup_close_ int state_fd = -EBADF;
+
+	if (look(s, &state_fd, err) < 0 ||
+	    write_parts(s, state_fd, progress, err) < 0)
+		return -1;
+	if (progress && progress->cancel)
+		return err_set(err, ERR_CANCELLED, "save: stopped");
+	if (keep_running) {
+		if (add_layer(s, err) < 0)
+			return -1;
+		*ret_new_layer = true;
+	} else if (s->layers + 1 > DISK_MERGE_AT) {
+		merge_layers(s);
+	}
+	return commit(s, ret_bytes, err);
+}
+
+static void run_on(const struct saving *s)
+{
+	if (virDomainResume(s->dom) < 0 &&
+	    virGetLastErrorCode() != VIR_ERR_OPERATION_INVALID)
+		log_err("guest '%s' stands still after its save: %s",
+			s->spec->uuid, virGetLastErrorMessage());
+}
+
+int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
+		  const char *template_dir, const char *snapshot_dir,
+		  bool keep_running, uint64_t *ret_bytes,
+		  struct hv_progress *progress, struct error *err)
+{
+	struct error late = { 0 };
+	bool new_layer = false;
+	struct saving s;
+	uint64_t bytes;
+	int rc;
+
+	rc = saving_init(&s, hv, spec, template_dir, snapshot_dir,
+			 SNAPSHOT_GUEST, err);
+	if (rc == 0)
+		rc = make_out(&s, err);
+	if (rc < 0) {
+		saving_fini(&s);
+		return err_wrap(err, "save guest '%s'", spec->uuid);
+	}
+	rc = stop_guest(&s, err);
+	if (rc == 0)
+		rc = save_stopped(&s, keep_running, &bytes, progress,
+				  &new_layer, err);
+	if (rc < 0) {
+		if (new_layer) {
+			char name[32];
+
+			/* Sealed it stays: the guest writes the next. */
+			disk_layer_name(s.layers, name, sizeof(name));
+			disk_make_readonly(s.dir_fd, name, 0, 0444, &late);
+		} else {
+			unseal(&s);
+		}
+		remove_out(&s);
+		run_on(&s);
+		err_wrap(err, "save guest '%s'", spec->uuid);
+	} else {
+		if (ret_bytes)
+			*ret_bytes = bytes;
+		if (keep_running)
+			run_on(&s);
+		else if (hv_guest_destroy(hv, spec->uuid, &late) < 0)
+			log_warn("guest '%s' is saved: %s", spec->uuid,
+				 late.msg);
+	}
+	saving_fini(&s);
+	return rc;
+}
+
+static int capture_stopped(struct saving *s, struct error *err)
+{
+	_cleanup_close_ int state_fd = -EBADF;
+	_cleanup_close_ int to = -EBADF;
+	_cleanup_free_ uint8_t *state = NULL;
+	struct stat st;
+	int r;
+
+	if (look(s, &state_fd, err) < 0 ||
+	    template_write_ram(s->out_fd, &s->map, &s->runs, err) < 0 ||
+	    disk_seal(s->dir_fd, s->active, s->out_fd, TEMPLATE_DISK,
+		      s->spec->slot.uid, err) < 0)
+		return -1;
+	to = openat(s->out_fd, TEMPLATE_STATE,
+		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (to < 0 || fstat(state_fd, &st) < 0)
+		return err_sys(err, errno, "create '%s'", TEMPLATE_STATE);
+	if (st.st_size <= 0 || st.st_size > SNAPSHOT_STATE_MAX)
+		return err_set(err, ERR_LIMIT, "device state of %lld bytes",
+			       (long long)st.st_size);
+	state = xcalloc(1, (size_t)st.st_size);
+	r = fd_pread_full(state_fd, state, (size_t)st.st_size, 0);
+	if (r == 0)
+		r = fd_write_full(to, state, (size_t)st.st_size);
+	return r < 0 ? err_sys(err, -r, "write '%s'", TEMPLATE_STATE) : 0;
+}
+
+static int commit_template(struct saving *s, struct error *err)
+{
+	snapshot_identity(s->m, s->m->template_identity);
+	if (template_share(s->out_fd, s->lv->gid, s->lv->probe.ram_readonly,
+			   err) < 0 ||
+	    snapshot_add_part(s->out_fd, TEMPLATE_RAM, s->m, err) < 0 ||
+	    snapshot_add_part(s->out_fd, TEMPLATE_STATE, s->m, err) < 0 ||
+	    snapshot_add_part(s->out_fd, TEMPLATE_DISK, s->m, err) < 0)
+		return -1;
+	return snapshot_commit(s->out, s->out_fd, s->m, err);
+}
+
+int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
+		     const char *template_dir, struct hv_progress *progress,
+		     struct error *err)
+{
+	struct error late = { 0 };
+	struct saving s;
+	int rc;
+
+	rc = saving_init(&s, hv, spec, NULL, template_dir, SNAPSHOT_TEMPLATE,
+			 err);
+	if (rc == 0 && s.layers > 0)
+		rc = err_set(err, ERR_CONFLICT, "it was not booted cold");
+	if (rc == 0)
+		rc = make_out(&s, err);
+	if (rc == 0)
+		rc = stop_guest(&s, err);
+	if (rc == 0)
+		rc = capture_stopped(&s, err);
+	if (rc == 0 && progress && progress->cancel)
+		rc = err_set(err, ERR_CANCELLED, "stopped");
+	/* It must not write its layer any more when that is measured. */
+	if (hv_guest_destroy(hv, spec->uuid, &late) < 0 && rc == 0) {
+		if (err)
+			*err = late;
+		rc = -1;
+	}
+	if (rc == 0)
+		rc = commit_template(&s, err);
+	if (rc < 0) {
+		remove_out(&s);
+		err_wrap(err, "make a template of '%s'", spec->uuid);
+	}
+	saving_fini(&s);
+	return rc;
+}
+
+int hv_guest_verify(struct hv *hv, const char *snapshot_dir, struct error *err)
+{
+	return snapshot_verify(snapshot_dir, ((struct hv_libvirt *)hv)->workers,
+			       err);
+}

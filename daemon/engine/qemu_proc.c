@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* qemu_proc.c - the QEMU process of a guest, found without libvirt
+ *
+ * Theory of operation
+ * ===================
+ *
+ * A guest's QEMU has "-uuid", UUID among its arguments and runs under the uid
+ * of the guest's slot. A scan of /proc fills a table of uuid -> pid; a look-up
+ * that misses, or whose pid is something else by now, scans again. Every
+ * answer is checked on a pidfd: opened first, then looked at, so that what was
+ * looked at is what the pidfd holds.
+ */
+#include "engine/qemu_proc.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "engine/hv.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define TABLE_SIZE  4096 /* hash buckets; a power of two */
+#define CMDLINE_MAX 65536
+
+struct entry {
+	struct entry *next;
+	char uuid[HV_UUID_SIZE];
+	pid_t pid;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct entry *table[TABLE_SIZE];
+
+static unsigned int bucket_of(const char *uuid)
+{
+	unsigned int h = 5381;
+
+	for (; *uuid; uuid++)
+		h = h * 33 + (unsigned char)tolower((unsigned char)*uuid);
+	return h & (TABLE_SIZE - 1);
+}
+
+/* The argument behind "-uuid" of process @pid; "" when it has none. */
+static void read_uuid(pid_t pid, char uuid[HV_UUID_SIZE])
+{
+	char path[64];
+	_cleanup_free_ char *buf = NULL;
+	size_t len;
+
+	uuid[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	if (fd_read_file(AT_FDCWD, path, CMDLINE_MAX, &buf, &len) < 0)
+		return;
+	if (len == 0 || !strstr(buf, "qemu"))
+		return;
+	for (const char *p = buf; p < buf + len; p += strlen(p) + 1) {
+		const char *next = p + strlen(p) + 1;
+
+		if (strcmp(p, "-uuid") != 0 || next >= buf + len)
+			continue;
+		if (strlen(next) == HV_UUID_SIZE - 1)
+			memcpy(uuid, next, HV_UUID_SIZE);
+		return;
+	}
+}
+
+static void table_clear(void)
+{
+	for (size_t i = 0; i < TABLE_SIZE; i++) {
+		while (table[i]) {
+			struct entry *e = table[i];
+
+			table[i] = e->next;
+			free(e);
+		}
+	}
+}
+
+static int table_scan(void)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *de;
+
+	if (!dir)
+		return -errno;
+	table_clear();
+	while ((de = readdir(dir))) {
+		char uuid[HV_UUID_SIZE];
+		struct entry *e;
+		unsigned int b;
+
+		if (!isdigit((unsigned char)de->d_name[0]))
+			continue;
+		read_uuid((pid_t)atoi(de->d_name), uuid);
+		if (!uuid[0])
+			continue;
+		b = bucket_of(uuid);
+		e = xcalloc(1, sizeof(*e));
+		*e = (struct entry){ .next = table[b],
+				     .pid = (pid_t)atoi(de->d_name) };
+		memcpy(e->uuid, uuid, sizeof(e->uuid));
+		table[b] = e;
+	}
+	closedir(dir);
+	return 0;
+}
+
+static bool has_uid(pid_t pid, uid_t uid)
+{
+	char path[64];
+	_cleanup_free_ char *buf = NULL;
+	const char *line;
+	unsigned int real;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (fd_read_file(AT_FDCWD, path, CMDLINE_MAX, &buf, NULL) < 0)
+		return false;
+	line = strstr(buf, "\nUid:");
+	return line && sscanf(line, "\nUid: %u", &real) == 1 && real == uid;
+}
+
+/* @pid as the guest's process, if it is. */
+static bool open_checked(pid_t pid, const char *uuid, uid_t uid,
+			 struct qemu_proc *ret)
+{
+	char found[HV_UUID_SIZE];
+	struct qemu_proc proc = { .pid = pid };
+
+	proc.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (proc.pidfd < 0)
+		return false;
+	read_uuid(pid, found);
+	if (strcasecmp(found, uuid) != 0 ||
+	    (uid != (uid_t)-1 && !has_uid(pid, uid))) {
+		qemu_proc_close(&proc);
+		return false;
+	}
+	*ret = proc;
+	return true;
+}
+
+static bool table_find(const char *uuid, uid_t uid, struct qemu_proc *ret)
+{
+	for (struct entry *e = table[bucket_of(uuid)]; e; e = e->next) {
+		if (strcasecmp(e->uuid, uuid) == 0 &&
+		    open_checked(e->pid, uuid, uid, ret))
+			return true;
+	}
+	return false;
+}
+
+int qemu_proc_open(const char *uuid, uid_t uid, struct qemu_proc *ret)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&lock);
+	if (table_find(uuid, uid, ret)) {
+		r = 1;
+	} else {
+		r = table_scan();
+		if (r == 0)
+			r = table_find(uuid, uid, ret) ? 1 : 0;
+	}
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
+void qemu_proc_close(struct qemu_proc *proc)
+{
+	fd_close(&proc->pidfd);
+	proc->pid = 0;
+}
+
+int qemu_proc_wait(const struct qemu_proc *proc, unsigned int timeout_ms)
+{
+	struct pollfd p = { .fd = proc->pidfd, .events = POLLIN };
+	int r;
+
+	do {
+		r = poll(&p, 1, (int)timeout_ms);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	return r == 0 ? -ETIME : 0;
+}
+
+int qemu_proc_kill(const struct qemu_proc *proc)
+{
+	if (syscall(SYS_pidfd_send_signal, proc->pidfd, SIGKILL, NULL, 0) < 0)
+		return errno == ESRCH ? 0 : -errno;
+	return 0;
+}
+
+void qemu_proc_describe(const struct qemu_proc *proc, char *buf, size_t size)
+{
+	char path[64];
+	_cleanup_free_ char *stat = NULL;
+	_cleanup_free_ char *wchan = NULL;
+	const char *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", proc->pid);
+	fd_read_file(AT_FDCWD, path, 4096, &stat, NULL);
+	snprintf(path, sizeof(path), "/proc/%d/wchan", proc->pid);
+	fd_read_file(AT_FDCWD, path, 256, &wchan, NULL);
+	state = stat ? strrchr(stat, ')') : NULL;
+	snprintf(buf, size, "process %d in state %c, waiting in '%s'",
+		 proc->pid, state && state[1] ? state[2] : '?',
+		 wchan ? wchan : "?");
+}
+
+static uint64_t field_kib(const char *text, const char *name)
+{
+	const char *p = strstr(text, name);
+	unsigned long long kib;
+
+	return p && sscanf(p + strlen(name), " %llu", &kib) == 1 ? kib : 0;
+}
+
+int qemu_proc_stats(const struct qemu_proc *proc, uint64_t *ret_cpu_ms,
+		    uint64_t *ret_memory)
+{
+	char path[64];
+	_cleanup_free_ char *stat = NULL;
+	_cleanup_free_ char *smaps = NULL;
+	unsigned long long user, sys;
+	const char *p;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", proc->pid);
+	r = fd_read_file(AT_FDCWD, path, 4096, &stat, NULL);
+	if (r < 0)
+		return r;
+	p = strrchr(stat, ')');
+	if (!p || sscanf(p + 1,
+			 " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+			 "%llu %llu",
+			 &user, &sys) != 2)
+		return -EBADMSG;
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", proc->pid);
+	r = fd_read_file(AT_FDCWD, path, 16384, &smaps, NULL);
+	if (r < 0)
+		return r;
+	*ret_cpu_ms = (user + sys) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+	*ret_memory = (field_kib(smaps, "\nPrivate_Dirty:") +
+		       field_kib(smaps, "\nSwap:"))
+		      << 10;
+	return 0;
+}
