@@ -8,11 +8,11 @@ PROTOS = \
 	%D%/google/rpc/error_details.proto \
 	%D%/grpc/health/v1/health.proto \
 	%D%/grpc/reflection/v1/reflection.proto
-WELL_KNOWN = any duration timestamp wrappers
 EXTRA_DIST += $(PROTOS)
 
 GENERATED_C = $(PROTOS:.proto=.pb-c.c) \
 	%D%/google/protobuf/any.pb-c.c \
+	%D%/google/protobuf/descriptor.pb-c.c \
 	%D%/google/protobuf/duration.pb-c.c \
 	%D%/google/protobuf/timestamp.pb-c.c \
 	%D%/google/protobuf/wrappers.pb-c.c

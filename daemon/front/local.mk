@@ -14,12 +14,30 @@ libfront_a_SOURCES = \
 	%D%/exec.c \
 	%D%/files.c \
 	%D%/front.c %D%/front.h \
+	%D%/health.c %D%/health.h \
 	%D%/listener.c %D%/listener.h \
 	%D%/ports.c %D%/ports.h \
 	%D%/proxy.c %D%/proxy.h \
+	%D%/reflection.c %D%/reflection.h \
 	%D%/status.c %D%/status.h \
 	%D%/tls.c %D%/tls.h \
 	%D%/transfer.c %D%/transfer.h \
 	%D%/tube.c %D%/tube.h \
 	%D%/tunnel.c \
 	%D%/wire.c %D%/wire.h
+
+# The public API's descriptors, as numbers for reflection.c.
+REFLECTED_PROTOS = sandbox/node/v1/node.proto grpc/health/v1/health.proto \
+	grpc/reflection/v1/reflection.proto
+nodist_libfront_a_SOURCES = %D%/reflection_set.inc
+BUILT_SOURCES += %D%/reflection_set.inc
+CLEANFILES += %D%/reflection_set.inc %D%/reflection_set.pb
+%D%/reflection_set.inc: $(PROTOS)
+	@$(MKDIR_P) $(@D)
+	$(AM_V_GEN)$(PROTOC) --proto_path=$(top_srcdir)/proto \
+		--proto_path=/usr/include --include_imports \
+		--descriptor_set_out=$(@D)/reflection_set.pb \
+		$(REFLECTED_PROTOS) && \
+	od -An -v -tx1 $(@D)/reflection_set.pb | \
+		sed 's/ \(..\)/0x\1,/g' > $@.tmp && mv $@.tmp $@
+%D%/libfront_a-reflection.$(OBJEXT): %D%/reflection_set.inc

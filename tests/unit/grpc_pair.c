@@ -79,8 +79,11 @@ static void on_accept(struct grpc_call *call, const char *path, void *arg)
 {
 	struct pair *pair = arg;
 	struct side *side;
-	unsigned int n = pair->accepted++;
+	unsigned int n;
 
+	if (pair->accept && pair->accept(call, path, pair->accept_arg))
+		return;
+	n = pair->accepted++;
 	if (pair->refuse)
 		return;
 	if (n >= SIDES_MAX / 2) {

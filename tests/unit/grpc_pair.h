@@ -42,6 +42,9 @@ struct pair {
 	/* What new server sides do. */
 	struct side proto;
 	unsigned int accepted;
+	/* Takes what it knows before the pair does. */
+	bool (*accept)(struct grpc_call *call, const char *path, void *arg);
+	void *accept_arg;
 	bool refuse; /* finish UNIMPLEMENTED without accepting */
 	char client_closing[128], server_closing[128];
 	int server_rc, client_rc;

@@ -38,3 +38,10 @@ tests_unit_test_grpc_call_LDADD = $(GRPC_TEST_LIBS)
 UNIT_TESTS += %D%/test_grpc_io
 tests_unit_test_grpc_io_LDADD = libbase.a $(GRPC_TEST_LIBS) $(OPENSSL_LIBS) \
 	$(SYSTEMD_LIBS)
+GRPC_PAIR = %D%/grpc_pair.c %D%/grpc_pair.h
+UNIT_TESTS += %D%/test_health
+tests_unit_test_health_SOURCES = %D%/test_health.c $(GRPC_PAIR)
+tests_unit_test_health_LDADD = libfront.a libbase.a $(GRPC_TEST_LIBS)
+UNIT_TESTS += %D%/test_reflection
+tests_unit_test_reflection_SOURCES = %D%/test_reflection.c $(GRPC_PAIR)
+tests_unit_test_reflection_LDADD = libfront.a libbase.a $(GRPC_TEST_LIBS)
