@@ -38,6 +38,7 @@
 #define AGENT_PORT	 1024
 #define CONNECT_WAIT_MS	 5000
 #define CONNECT_PAUSE_MS 20
+#define NOTICE_WAIT_MS	 500
 #define WORKERS_MAX	 8
 #define NAME_PREFIX	 "sbx-"
 
@@ -164,11 +165,15 @@ static int kill_process(const char *uuid, struct error *err)
 	return 1;
 }
 
-/* Until libvirt has cleaned up after a guest that has no process any more. */
+/* Until libvirt has cleaned up after a guest that has no process any more. It
+ * sees the monitor close and does so by itself, sooner than when it is told to
+ * end what is ended: that is for when it does not.
+ */
 static int forget_domain(struct hv_libvirt *lv, const char *uuid,
 			 struct error *err)
 {
-	uint64_t deadline = loop_now_ms() + GUEST_GONE_WAIT_MS;
+	uint64_t began = loop_now_ms();
+	uint64_t deadline = began + GUEST_GONE_WAIT_MS;
 
 	for (;;) {
 		_cleanup_domain_ virDomainPtr dom = NULL;
@@ -176,6 +181,10 @@ static int forget_domain(struct hv_libvirt *lv, const char *uuid,
 
 		if (r <= 0)
 			return r;
+		if (loop_now_ms() < began + NOTICE_WAIT_MS) {
+			sleep_ms(5);
+			continue;
+		}
 		if (virDomainDestroyFlags(dom, 0) == 0)
 			continue;
 		if (virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
