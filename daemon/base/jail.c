@@ -7,34 +7,93 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* What glibc, sd-event and socket input and output need. No open, no exec, no
  * process control.
  */
 static const char *const common[] = {
-	"accept4",	   "brk",	   "clock_gettime",
-	"clock_nanosleep", "close",	   "dup",
-	"epoll_create1",   "epoll_ctl",	   "epoll_pwait",
-	"epoll_wait",	   "eventfd2",	   "exit",
-	"exit_group",	   "fcntl",	   "fstat",
-	"futex",	   "getpeername",  "getpid",
-	"getrandom",	   "getsockname",  "getsockopt",
-	"gettid",	   "gettimeofday", "lseek",
-	"madvise",	   "mremap",	   "munmap",
-	"newfstatat",	   "poll",	   "ppoll",
-	"pread64",	   "pwrite64",	   "read",
-	"readv",	   "recvfrom",	   "recvmsg",
-	"restart_syscall", "rseq",	   "rt_sigaction",
-	"rt_sigprocmask",  "rt_sigreturn", "sched_yield",
-	"sendmsg",	   "sendto",	   "set_robust_list",
-	"setsockopt",	   "shutdown",	   "sigaltstack",
-	"signalfd4",	   "tgkill",	   "timerfd_create",
-	"timerfd_settime", "write",	   "writev",
+	"accept4",
+	"brk",
+	"clock_getres",
+	"clock_gettime",
+	"epoll_pwait2",
+	"getegid",
+	"geteuid",
+	"getgid",
+	"getuid",
+	"nanosleep",
+	"sysinfo",
+	"time",
+	"sched_getaffinity",
+	"clock_nanosleep",
+	"close",
+	"dup",
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_pwait",
+	"epoll_wait",
+	"eventfd2",
+	"exit",
+	"exit_group",
+	"fcntl",
+	"fstat",
+	"futex",
+	"getpeername",
+	"getpid",
+	"getrandom",
+	"getsockname",
+	"getsockopt",
+	"gettid",
+	"gettimeofday",
+	"lseek",
+	"madvise",
+	"mremap",
+	"munmap",
+	"newfstatat",
+	"poll",
+	"ppoll",
+	"pread64",
+	"pwrite64",
+	"read",
+	"readv",
+	"recvfrom",
+	"recvmsg",
+	"restart_syscall",
+	"rseq",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sched_yield",
+	"sendmsg",
+	"sendto",
+	"set_robust_list",
+	"setsockopt",
+	"shutdown",
+	"sigaltstack",
+	"signalfd4",
+	"tgkill",
+	"timerfd_create",
+	"timerfd_settime",
+	"write",
+	"writev",
+};
+
+/* Libraries look for files, limits and the like now and then: a refusal is
+ * enough.
+ */
+static const char *const refused[] = {
+	"access",   "faccessat",  "faccessat2", "getrusage", "ioctl",
+	"lstat",    "open",	  "openat",	"prctl",     "prlimit64",
+	"readlink", "readlinkat", "stat",	"statx",     "uname",
 };
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -50,14 +109,14 @@ static void filter_release(scmp_filter_ctx *ctx)
 		seccomp_release(*ctx);
 }
 
-static int allow(scmp_filter_ctx ctx, const char *name)
+static int add(scmp_filter_ctx ctx, uint32_t action, const char *name)
 {
 	int nr = seccomp_syscall_resolve_name(name);
 
 	/* A name that this architecture does not have needs no rule. */
 	if (nr == __NR_SCMP_ERROR)
 		return -EINVAL;
-	return nr < 0 ? 0 : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
+	return nr < 0 ? 0 : seccomp_rule_add(ctx, action, nr, 0);
 }
 
 static int load_filter(const char *const *extra, struct error *err)
@@ -68,9 +127,9 @@ static int load_filter(const char *const *extra, struct error *err)
 
 	for (size_t i = 0; r == 0 && i < sizeof(common) / sizeof(common[0]);
 	     i++)
-		r = allow(ctx, common[i]);
+		r = add(ctx, SCMP_ACT_ALLOW, common[i]);
 	for (; r == 0 && extra && *extra; extra++)
-		r = allow(ctx, *extra);
+		r = add(ctx, SCMP_ACT_ALLOW, *extra);
 	/* Memory, but none that can be executed. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
@@ -78,10 +137,9 @@ static int load_filter(const char *const *extra, struct error *err)
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
 				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	/* glibc may look before it leaps: a refusal is enough. */
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES),
-				     SCMP_SYS(openat), 0);
+	for (size_t i = 0; r == 0 && i < sizeof(refused) / sizeof(refused[0]);
+	     i++)
+		r = add(ctx, SCMP_ACT_ERRNO(EACCES), refused[i]);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	return r == 0 ? 0 : err_sys(err, -r, "load the seccomp filter");
@@ -93,6 +151,45 @@ static int limit(int what, uint64_t value, const char *name, struct error *err)
 
 	return setrlimit(what, &l) == 0 ? 0
 					: err_sys(err, errno, "limit %s", name);
+}
+
+/* Descriptors: as many as wanted, or as there may be. */
+static int limit_files(unsigned int max, struct error *err)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return err_sys(err, errno, "limit descriptors");
+	return limit(RLIMIT_NOFILE, l.rlim_max < max ? l.rlim_max : max,
+		     "descriptors", err);
+}
+
+/* No file at all, whatever the root directory is. Where the kernel has no
+ * Landlock, the root directory and the filter must do.
+ */
+static void forget_files(void)
+{
+	struct landlock_ruleset_attr attr = { .handled_access_fs =
+						      (UINT64_C(1) << 13) - 1 };
+	_cleanup_close_ int fd = -EBADF;
+
+	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (fd >= 0)
+		syscall(SYS_landlock_restrict_self, fd, 0);
+}
+
+/* Also for one who stays root. */
+static int drop_capabilities(struct error *err)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capset, &header, none) < 0)
+		return err_sys(err, errno, "give up capabilities");
+	return 0;
 }
 
 static int become(const struct jail_spec *spec, struct error *err)
@@ -112,16 +209,17 @@ static int become(const struct jail_spec *spec, struct error *err)
 int jail_enter(const struct jail_spec *spec, struct error *err)
 {
 	if (limit(RLIMIT_CORE, 0, "core dumps", err) < 0 ||
-	    limit(RLIMIT_NOFILE, spec->files_max, "descriptors", err) < 0)
+	    limit_files(spec->files_max, err) < 0)
 		return -1;
 	if (spec->memory_max &&
 	    limit(RLIMIT_AS, spec->memory_max, "memory", err) < 0)
 		return -1;
-	if (become(spec, err) < 0)
+	if (become(spec, err) < 0 || drop_capabilities(err) < 0)
 		return -1;
 	/* After the uid change, which resets the first. */
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, errno, "give up privileges");
+	forget_files();
 	return load_filter(spec->extra, err);
 }

@@ -2,12 +2,11 @@
 # library, which tests link.
 noinst_LIBRARIES += libfront.a
 libfront_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS) \
-	$(OPENSSL_CFLAGS) $(SECCOMP_CFLAGS)
+	$(OPENSSL_CFLAGS)
 libfront_a_SOURCES = \
 	%D%/agent_link.c %D%/agent_link.h \
 	%D%/api.c %D%/api.h \
 	%D%/check.c %D%/check.h \
-	%D%/confine.c %D%/confine.h \
 	%D%/control.c %D%/control.h \
 	%D%/engine_link.c %D%/engine_link.h \
 	%D%/events.c %D%/events.h \
@@ -41,3 +40,11 @@ CLEANFILES += %D%/reflection_set.inc %D%/reflection_set.pb
 	od -An -v -tx1 $(@D)/reflection_set.pb | \
 		sed 's/ \(..\)/0x\1,/g' > $@.tmp && mv $@.tmp $@
 %D%/libfront_a-reflection.$(OBJEXT): %D%/reflection_set.inc
+
+FRONT_LIBS = libfront.a libbase.a libgrpc.a libproto.a $(NGHTTP2_LIBS) \
+	$(PROTOBUF_C_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS)
+
+pkglibexec_PROGRAMS += sandboxd-front
+sandboxd_front_SOURCES = %D%/main.c
+sandboxd_front_CFLAGS = $(libfront_a_CFLAGS)
+sandboxd_front_LDADD = $(FRONT_LIBS)

@@ -2,9 +2,9 @@
 /* main.c - sandboxd-front: started by sandboxd with its socket as descriptor 3 */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/jail.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "front/confine.h"
 #include "front/front.h"
 
 #include <getopt.h>
@@ -18,8 +18,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IPC_FD	  3
+#define IPC_FD	   3
 #define EXIT_USAGE 2
+#define FILES_MAX  65536 /* two a client, one a guest, one a port */
 
 struct options {
 	uid_t uid;
@@ -40,8 +41,8 @@ static int parse(int argc, char **argv, struct options *o)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'd')
 			o->debug = true;
-		else if (c != 'u' || sscanf(optarg, "%u:%u%c", &o->uid, &o->gid,
-					    &end) != 2)
+		else if (c != 'u' ||
+			 sscanf(optarg, "%u:%u%c", &o->uid, &o->gid, &end) != 2)
 			return -1;
 	}
 	return optind == argc ? 0 : -1;
@@ -66,17 +67,22 @@ static void on_gone(struct front *front, const char *why)
 
 static int run(const struct options *o, struct error *err)
 {
+	static const char *const extra[] = { "pipe2", NULL };
+	const struct jail_spec jail = { .uid = o->uid,
+					.gid = o->gid,
+					.extra = extra,
+					.files_max = FILES_MAX };
 	struct front *front = NULL;
 	struct loop *loop = NULL;
 	int r = -1;
 
 	if (warm_up(err) < 0 || loop_new(&loop, err) < 0)
 		return -1;
-	if (confine_self(o->uid, o->gid, err) == 0 &&
+	if (jail_enter(&jail, err) == 0 &&
 	    front_new(loop, IPC_FD, on_gone, &front, err) == 0)
-		r = loop_run(loop) < 0 ?
-			    err_set(err, ERR_INTERNAL, "the event loop ended") :
-			    0;
+		r = loop_run(loop) < 0
+			    ? err_set(err, ERR_INTERNAL, "the event loop ended")
+			    : 0;
 	front_free(front);
 	loop_free(loop);
 	return r;
@@ -98,8 +104,7 @@ int main(int argc, char **argv)
 	close_range(IPC_FD + 1, ~0u, 0);
 	/* The journal's socket is out of reach: its stream is not. */
 	unsetenv("JOURNAL_STREAM");
-	log_open("sandboxd-front",
-		 o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	log_open("sandboxd-front", o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	if (run(&o, &err) < 0) {
 		log_err("%s", err.msg);

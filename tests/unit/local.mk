@@ -45,3 +45,15 @@ tests_unit_test_health_LDADD = libfront.a libbase.a $(GRPC_TEST_LIBS)
 UNIT_TESTS += %D%/test_reflection
 tests_unit_test_reflection_SOURCES = %D%/test_reflection.c $(GRPC_PAIR)
 tests_unit_test_reflection_LDADD = libfront.a libbase.a $(GRPC_TEST_LIBS)
+# Front with a fake engine, fake agents and clients around it.
+FRONT_RIG = %D%/front_rig.c %D%/front_rig.h
+FRONT_RIG_LIBS = $(ENGINE_LIBS) $(FRONT_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_front_api
+tests_unit_test_front_api_SOURCES = %D%/test_front_api.c $(FRONT_RIG)
+tests_unit_test_front_api_LDADD = $(FRONT_RIG_LIBS)
+UNIT_TESTS += %D%/test_front_agent
+tests_unit_test_front_agent_SOURCES = %D%/test_front_agent.c $(FRONT_RIG)
+tests_unit_test_front_agent_LDADD = $(FRONT_RIG_LIBS)
+UNIT_TESTS += %D%/test_front_ports
+tests_unit_test_front_ports_SOURCES = %D%/test_front_ports.c $(FRONT_RIG)
+tests_unit_test_front_ports_LDADD = $(FRONT_RIG_LIBS)
