@@ -1,3 +1,4 @@
 include %D%/unit/local.mk
 include %D%/fuzz/local.mk
 include %D%/host/local.mk
+include %D%/ctl/local.mk
