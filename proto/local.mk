@@ -2,6 +2,7 @@
 PROTOS = \
 	%D%/sandbox/node/v1/node.proto \
 	%D%/sandbox/agent/v1/agent.proto \
+	%D%/sandbox/ipc/v1/image.proto \
 	%D%/sandbox/ipc/v1/ipc.proto \
 	%D%/sandbox/ipc/v1/resolver.proto \
 	%D%/google/rpc/status.proto \
