@@ -27,15 +27,22 @@
 
 /* ---- the fake engine ---- */
 
+static void tell_all(struct rig *rig);
+
 static void on_up(void *arg)
 {
-	((struct rig *)arg)->up = true;
+	struct rig *rig = arg;
+
+	rig->up = true;
+	rig->down = false;
+	tell_all(rig);
 }
 
 static void on_down(const char *why, void *arg)
 {
 	(void)why;
 	((struct rig *)arg)->down = true;
+	((struct rig *)arg)->up = false;
 }
 
 static void on_call(uint64_t id, const char *method, const char *identity,
@@ -668,37 +675,68 @@ static void listen_unix(struct rig *rig)
 	chmod(rig->dir, 0755);
 	chmod(rig->path, 0666);
 	assert_int_equal(listen(fd, 64), 0);
-	front_link_listen(rig->engine, false, fd);
-	close(fd);
+	rig->listen_fd = fd;
 }
 
-struct rig *rig_new(void)
+void rig_setup(struct rig *rig, Sandbox__Ipc__V1__Setup *setup, const int *fds)
 {
-	Sandbox__Ipc__V1__Setup setup = SANDBOX__IPC__V1__SETUP__INIT;
-	struct rig *rig = xcalloc(1, sizeof(*rig));
 	_cleanup_free_ uint8_t *buf = NULL;
 	uint32_t uid = getuid();
 	size_t len;
-	int fds[2];
+
+	setup->n_allowed_uids = 1;
+	setup->allowed_uids = &uid;
+	buf = wire_pack(&setup->base, &len);
+	front_link_setup(rig->engine, buf, len, fds, fds ? 3 : 0);
+}
+
+static void tell_all(struct rig *rig)
+{
+	Sandbox__Ipc__V1__Setup setup = SANDBOX__IPC__V1__SETUP__INIT;
+
+	rig_setup(rig, &setup, NULL);
+	front_link_listen(rig->engine, false, rig->listen_fd);
+}
+
+static struct rig *begin(void)
+{
+	struct rig *rig = xcalloc(1, sizeof(*rig));
 
 	signal(SIGPIPE, SIG_IGN);
 	rig->call_fd = -EBADF;
 	rig->log_oldest = 1;
 	list_init(&rig->agent_calls);
 	assert_int_equal(loop_new(&rig->loop, NULL), 0);
+	listen_unix(rig);
+	return rig;
+}
+
+struct rig *rig_new(void)
+{
+	struct rig *rig = begin();
+	int fds[2];
+
 	assert_int_equal(ipc_pair(fds, NULL), 0);
 	assert_int_equal(front_link_new_fd(rig->loop, fds[0], &engine_ops, rig,
 					   &rig->engine, NULL),
 			 0);
 	assert_int_equal(
 		front_new(rig->loop, fds[1], on_gone, &rig->front, NULL), 0);
-	setup.n_allowed_uids = 1;
-	setup.allowed_uids = &uid;
-	setup.reflection = true;
-	buf = wire_pack(&setup.base, &len);
-	front_link_setup(rig->engine, buf, len, NULL, 0);
-	listen_unix(rig);
 	rig_until(rig, rig->up && !list_empty(&rig->front->listeners));
+	return rig;
+}
+
+struct rig *rig_new_process(void)
+{
+	struct front_link_config config = { .program = "./sandboxd-front" };
+	struct rig *rig = begin();
+
+	if (getuid() == 0)
+		config.uid = config.gid = 65534;
+	assert_int_equal(front_link_new(rig->loop, &config, &engine_ops, rig,
+					&rig->engine, NULL),
+			 0);
+	rig_until(rig, rig->up);
 	return rig;
 }
 
@@ -708,6 +746,7 @@ void rig_free(struct rig *rig)
 	rig->agent_io = grpc_io_free(rig->agent_io);
 	rig->engine = front_link_free(rig->engine);
 	fd_close(&rig->call_fd);
+	fd_close(&rig->listen_fd);
 	free(rig->request);
 	unlink(rig->path);
 	rmdir(rig->dir);

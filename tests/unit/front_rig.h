@@ -39,7 +39,8 @@ enum agent_way {
 struct rig {
 	struct loop *loop;
 	struct front_link *engine; /* the engine's side */
-	struct front *front;
+	struct front *front;	   /* NULL: it is a process of its own */
+	int listen_fd;
 	char dir[32];
 	char path[64]; /* of the unix socket */
 
@@ -79,6 +80,10 @@ struct rig {
 };
 
 struct rig *rig_new(void);
+/* With sandboxd-front as a process, told everything whenever it is up. */
+struct rig *rig_new_process(void);
+/* Give front what a Setup holds; certificates are three descriptors. */
+void rig_setup(struct rig *rig, Sandbox__Ipc__V1__Setup *setup, const int *fds);
 void rig_free(struct rig *rig);
 
 /* Run the loop until *@flag, or fail after 10 s. */

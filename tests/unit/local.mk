@@ -57,3 +57,6 @@ tests_unit_test_front_agent_LDADD = $(FRONT_RIG_LIBS)
 UNIT_TESTS += %D%/test_front_ports
 tests_unit_test_front_ports_SOURCES = %D%/test_front_ports.c $(FRONT_RIG)
 tests_unit_test_front_ports_LDADD = $(FRONT_RIG_LIBS)
+UNIT_TESTS += %D%/test_front_process
+tests_unit_test_front_process_SOURCES = %D%/test_front_process.c $(FRONT_RIG)
+tests_unit_test_front_process_LDADD = $(FRONT_RIG_LIBS)
