@@ -1,4 +1,5 @@
 include %D%/unit/local.mk
 include %D%/fuzz/local.mk
+include %D%/net/local.mk
 include %D%/host/local.mk
 include %D%/ctl/local.mk

@@ -36,3 +36,17 @@ libengine_a_SOURCES += \
 	%D%/snapshot.c %D%/snapshot.h \
 	%D%/snapshot_manifest.c %D%/snapshot_manifest.h \
 	%D%/template.c %D%/template.h
+# The network: taps, nftables, what names and rules allow.
+libengine_a_SOURCES += \
+	%D%/conntrack.c %D%/conntrack.h \
+	%D%/link.c %D%/link.h \
+	%D%/net.c %D%/net_rule.c \
+	%D%/net_learned.c %D%/net_learned.h \
+	%D%/net_sockets.c %D%/net_sockets.h \
+	%D%/netpol.c %D%/netpol.h \
+	%D%/netpol_hard.c %D%/netpol_hard.h \
+	%D%/netpol_plan.c %D%/netpol_plan.h \
+	%D%/nft.c %D%/nft.h \
+	%D%/nft_expr.c %D%/nft_expr.h \
+	%D%/nft_reply.c %D%/nft_reply.h \
+	%D%/tap.c %D%/tap.h

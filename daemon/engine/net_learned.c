@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net_learned.c - addresses that one slot was told for names (pure) */
+#include "engine/net_learned.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void learned_fini(struct learned_table *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		free(t->entries[i].name);
+	free(t->entries);
+	*t = (struct learned_table){ 0 };
+}
+
+static void drop(struct learned_table *t, size_t i)
+{
+	free(t->entries[i].name);
+	t->entries[i] = t->entries[--t->n];
+}
+
+/* The entry to go, so that there is room for one of @name; t->n: none. */
+static size_t victim(const struct learned_table *t, const char *name)
+{
+	size_t first = t->n, first_same = t->n, same = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct learned *e = &t->entries[i];
+
+		if (first == t->n ||
+		    e->expires_ms < t->entries[first].expires_ms)
+			first = i;
+		if (strcmp(e->name, name))
+			continue;
+		same++;
+		if (first_same == t->n ||
+		    e->expires_ms < t->entries[first_same].expires_ms)
+			first_same = i;
+	}
+	if (same >= LEARNED_PER_NAME_MAX)
+		return first_same;
+	return t->n >= LEARNED_MAX ? first : t->n;
+}
+
+bool learned_has(const struct learned_table *t, uint32_t address)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->entries[i].address == address)
+			return true;
+	}
+	return false;
+}
+
+bool learned_put(struct learned_table *t, const char *name, uint32_t address,
+		 uint64_t expires_ms, uint32_t *ret_evicted)
+{
+	bool evicted = false;
+	size_t out;
+
+	for (size_t i = 0; i < t->n; i++) {
+		struct learned *e = &t->entries[i];
+
+		if (e->address == address && !strcmp(e->name, name)) {
+			if (expires_ms > e->expires_ms)
+				e->expires_ms = expires_ms;
+			return false;
+		}
+	}
+	out = victim(t, name);
+	if (out < t->n) {
+		*ret_evicted = t->entries[out].address;
+		drop(t, out);
+		/* Another name may have brought it as well. */
+		evicted = !learned_has(t, *ret_evicted) &&
+			  *ret_evicted != address;
+	}
+	if (t->n == t->room) {
+		t->room = t->room ? t->room * 2 : 8;
+		t->entries = xrealloc(t->entries, t->room, sizeof(*t->entries));
+	}
+	t->entries[t->n++] =
+		(struct learned){ address, expires_ms, xstrdup(name) };
+	return evicted;
+}
+
+void learned_expire(struct learned_table *t, uint64_t now_ms)
+{
+	for (size_t i = 0; i < t->n;) {
+		if (t->entries[i].expires_ms <= now_ms)
+			drop(t, i);
+		else
+			i++;
+	}
+}
+
+void learned_filter(struct learned_table *t, const struct net_policy *policy)
+{
+	uint16_t rule;
+
+	for (size_t i = 0; i < t->n;) {
+		if (!policy ||
+		    !net_rules_of_name(policy, t->entries[i].name, &rule, 1))
+			drop(t, i);
+		else
+			i++;
+	}
+}
+
+static int longest_first(const void *a, const void *b)
+{
+	const struct learned *x = a, *y = b;
+
+	return x->expires_ms > y->expires_ms ? -1
+					     : x->expires_ms < y->expires_ms;
+}
+
+void learned_sort(struct learned_table *t)
+{
+	if (t->n)
+		qsort(t->entries, t->n, sizeof(*t->entries), longest_first);
+}
+
+static bool covers(const struct net_rule *rule, const char *name)
+{
+	size_t have = strlen(name), want = strlen(rule->target);
+
+	if (!rule->is_name || want == 0 || have < want)
+		return false;
+	if (!rule->wildcard)
+		return !strcmp(name, rule->target);
+	return have > want + 1 && name[have - want - 1] == '.' &&
+	       !strcmp(name + have - want, rule->target);
+}
+
+size_t net_rules_of_name(const struct net_policy *policy, const char *name,
+			 uint16_t *ret, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < policy->n_deny; i++) {
+		if (covers(&policy->deny[i], name))
+			return 0;
+	}
+	for (size_t i = 0; i < policy->n_allow && n < max; i++) {
+		if (covers(&policy->allow[i], name))
+			ret[n++] = (uint16_t)i;
+	}
+	return n;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net_sockets.h - the sockets that the resolver is handed */
+#ifndef ENGINE_NET_SOCKETS_H
+#define ENGINE_NET_SOCKETS_H
+
+#include <stdint.h>
+
+struct error;
+
+/* Where guests ask: @gateway (host order), port 53, SOCK_DGRAM or SOCK_STREAM
+ * (listening). The address need not be there yet. A descriptor, or -1.
+ */
+int net_socket_dns(int type, uint32_t gateway, struct error *err);
+
+/* Bound to the log group of refused packets: their first bytes come in. */
+int net_socket_log(uint16_t group, struct error *err);
+
+#endif /* ENGINE_NET_SOCKETS_H */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* netpol.h - the node's packet filter as nftables batches (pure)
+ *
+ * What is written here is the whole rule set; the .c says how it works. Nothing
+ * is sent from here.
+ */
+#ifndef ENGINE_NETPOL_H
+#define ENGINE_NETPOL_H
+
+#include "engine/netpol_hard.h"
+#include "engine/netpol_plan.h"
+#include "engine/slot.h"
+
+struct nft_batch;
+
+/* NFLOG group of refused packets; the prefix is the rule's name. */
+#define NETPOL_LOG_GROUP 21314
+#define NETPOL_DNS_PORT	 53
+
+/* What is the same for all guests of a node. */
+struct netpol_node {
+	uint32_t pool, pool_mask;
+	uint32_t gateway;
+	uint8_t guest_mac[6];
+	size_t n_hard;
+	const struct hard_range *hard;
+};
+
+/**
+ * struct netpol_objects - What the kernel has of one slot
+ * @slot:	Its chain and its elements
+ * @policy, @limits: Chains of their own
+ * @allow, @deny: Sets of addresses
+ * @groups:	Sets of learned addresses: bit g is group g's
+ */
+struct netpol_objects {
+	bool slot, policy, limits, allow, deny;
+	uint32_t groups;
+};
+
+/* Tables, base chains and their sets. When they are there already (@anew
+ * false), rules and ranges are replaced and what belongs to slots is kept.
+ */
+void netpol_base(struct nft_batch *b, const struct netpol_node *node,
+		 bool anew);
+/* Add the empty tables and delete them: works whether they are there or not. */
+void netpol_remove_all(struct nft_batch *b);
+
+/**
+ * netpol_slot() - Let a slot through as its plan says, instead of what was
+ * @have:	What the kernel has of it; afterwards: will have
+ *
+ * What was learned is gone with it: netpol_learn() again, in the same batch,
+ * what still holds.
+ */
+void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
+		 const struct slot *slot, const struct plan *plan,
+		 struct netpol_objects *have);
+
+/* Take it all away. */
+void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
+		     const struct slot *slot, struct netpol_objects *have);
+
+/* Its chains and sets, once no element leads to them. */
+void netpol_objects_del(struct nft_batch *b, uint32_t number,
+			struct netpol_objects *have);
+
+/* One learned address; again: its time starts anew. @name is noted with it. */
+void netpol_learn(struct nft_batch *b, uint32_t number, unsigned int group,
+		  uint32_t address, uint64_t timeout_ms, const char *name,
+		  bool there);
+
+void netpol_forget(struct nft_batch *b, uint32_t number, unsigned int group,
+		   uint32_t address);
+
+/* "l<number>g<group>" */
+void netpol_group_name(char ret[32], uint32_t number, unsigned int group);
+
+/* Note an object's name in its slot's entry of @slots (@n of them). False: not
+ * a slot's object, or of none of them.
+ */
+bool netpol_note_chain(const char *name, struct netpol_objects *slots,
+		       uint32_t n);
+bool netpol_note_set(const char *name, struct netpol_objects *slots,
+		     uint32_t n);
+
+/* Sets keyed by interface, whose elements belong to slots: name and family,
+ * ended by a NULL.
+ */
+struct netpol_keyed {
+	const char *set;
+	uint8_t family;
+};
+extern const struct netpol_keyed netpol_keyed_sets[];
+
+/* The sets that count, by interface. */
+#define NETPOL_ALLOWED "allowed"
+#define NETPOL_DENIED  "denied"
+
+#endif /* ENGINE_NETPOL_H */

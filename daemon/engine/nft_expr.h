@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nft_expr.h - nftables messages and rule expressions, built into a batch
+ *
+ * Pure: bytes in memory, nothing is sent (nft.h does). A batch that ran out of
+ * memory or was given what does not fit remembers it; nft_commit() refuses it.
+ * Everything is in the table "sandboxd" of the batch's present family.
+ * Addresses and ports are given in host order.
+ *
+ * Registers are numbered 0..15, four bytes each, as NFT_REG32_00 and up; a
+ * concatenated key lies in consecutive ones, each part padded to four bytes.
+ */
+#ifndef ENGINE_NFT_EXPR_H
+#define ENGINE_NFT_EXPR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct nl_msg;
+struct nlattr;
+
+#define NFT_TABLE_NAME "sandboxd"
+#define NFT_KEY_MAX    64
+
+struct nft_batch {
+	uint8_t *data; /* whole netlink messages */
+	size_t len, room;
+	unsigned int messages, rules;
+	bool failed;
+	uint8_t family; /* NFPROTO_INET, NFPROTO_ARP */
+};
+
+void nft_batch_init(struct nft_batch *b, uint8_t family);
+void nft_batch_fini(struct nft_batch *b);
+
+/* ---- tables, chains, sets ---------------------------------------------- */
+
+void nft_table_add(struct nft_batch *b);
+void nft_table_del(struct nft_batch *b);
+
+/* A chain that only jumps lead to. One that exists stays as it is. */
+void nft_chain_add(struct nft_batch *b, const char *name);
+/* @type: "filter", "nat"; @hook: NF_INET_*. Policy accept. */
+void nft_chain_add_base(struct nft_batch *b, const char *name, const char *type,
+			uint32_t hook, int32_t priority);
+void nft_chain_flush(struct nft_batch *b, const char *name);
+void nft_chain_del(struct nft_batch *b, const char *name);
+
+/* nft's data types, so that `nft list ruleset` can be read. */
+enum nft_type {
+	NFT_TYPE_ADDRESS = 7,
+	NFT_TYPE_ETHER = 9,
+	NFT_TYPE_PROTO = 12,
+	NFT_TYPE_PORT = 13,
+	NFT_TYPE_IFNAME = 41,
+};
+
+/**
+ * struct nft_set_spec - A set or verdict map
+ * @types:	Of the key's parts, in order
+ * @interval:	Its elements are ranges
+ * @verdicts:	A map to verdicts
+ * @timeout:	Its elements can have one
+ * @dynamic:	Rules add elements (with a timeout of @timeout_ms)
+ * @counter:	Each element counts what it matches
+ * @size:	Most elements; 0: no limit
+ */
+struct nft_set_spec {
+	const char *name;
+	enum nft_type types[4];
+	size_t n_types;
+	bool interval, verdicts, timeout, dynamic, counter;
+	uint32_t size;
+	uint64_t timeout_ms;
+};
+
+void nft_set_add(struct nft_batch *b, const struct nft_set_spec *spec);
+void nft_set_flush(struct nft_batch *b, const char *name);
+void nft_set_del(struct nft_batch *b, const char *name);
+
+/**
+ * struct nft_elem - One element
+ * @key, @key_len:	As in registers: parts padded to four bytes
+ * @key_end:	Last key of a range of concatenated parts; NULL: none
+ * @interval_end: This is where a range of a plain interval ended (first key
+ *		after it)
+ * @timeout_ms:	0: none
+ * @chain:	Verdict: go there, or with @jump come back from there; NULL: not
+ *		a map
+ * @comment:	Shown by nft, and read back; NULL: none
+ */
+struct nft_elem {
+	const uint8_t *key, *key_end;
+	size_t key_len;
+	bool interval_end;
+	bool jump;
+	uint64_t timeout_ms;
+	const char *chain;
+	const char *comment;
+};
+
+#define NFT_COMMENT_MAX 127
+
+void nft_elems_add(struct nft_batch *b, const char *set,
+		   const struct nft_elem *elems, size_t n);
+void nft_elems_del(struct nft_batch *b, const char *set,
+		   const struct nft_elem *elems, size_t n);
+
+/* ---- rules ------------------------------------------------------------- */
+
+struct nft_rule {
+	struct nft_batch *b;
+	struct nl_msg *msg;
+	struct nlattr *list;
+};
+
+void nft_rule_begin(struct nft_rule *r, struct nft_batch *b, const char *chain);
+void nft_rule_end(struct nft_rule *r);
+
+/* Load: NFT_META_*, NFT_CT_*, NFT_PAYLOAD_*_HEADER. */
+void nft_meta(struct nft_rule *r, uint32_t key, unsigned int reg);
+void nft_payload(struct nft_rule *r, uint32_t base, uint32_t offset,
+		 uint32_t len, unsigned int reg);
+void nft_ct(struct nft_rule *r, uint32_t key, unsigned int reg);
+void nft_ct_mark_set(struct nft_rule *r, uint32_t mark);
+/* fib daddr type */
+void nft_fib_daddr_type(struct nft_rule *r, unsigned int reg);
+void nft_mask(struct nft_rule *r, unsigned int reg, const void *mask,
+	      uint32_t len);
+
+/* Go on with the rule only if: */
+void nft_cmp(struct nft_rule *r, bool equal, unsigned int reg, const void *data,
+	     uint32_t len);
+void nft_range(struct nft_rule *r, unsigned int reg, const void *from,
+	       const void *to, uint32_t len);
+void nft_lookup(struct nft_rule *r, unsigned int reg, const char *set,
+		bool invert);
+/* @over: if the rate is exceeded, else if it is not. */
+void nft_limit_packets(struct nft_rule *r, uint64_t per_s, uint32_t burst,
+		       bool over);
+void nft_limit_bytes(struct nft_rule *r, uint64_t per_s, uint32_t burst,
+		     bool over);
+/* More than @count connections passed here that still live. */
+void nft_connections_over(struct nft_rule *r, uint32_t count);
+/* At most so many a second for each key in @set, which is dynamic. */
+void nft_limit_each(struct nft_rule *r, unsigned int reg, const char *set,
+		    uint64_t per_s, uint32_t burst);
+
+/* Then: */
+void nft_verdict(struct nft_rule *r, int code, const char *chain);
+void nft_vmap(struct nft_rule *r, unsigned int reg, const char *map);
+void nft_counter(struct nft_rule *r);
+void nft_log(struct nft_rule *r, uint16_t group, const char *prefix,
+	     uint32_t snaplen);
+void nft_reject(struct nft_rule *r, uint32_t type, uint8_t code);
+void nft_masquerade(struct nft_rule *r);
+void nft_redirect(struct nft_rule *r, uint16_t port);
+void nft_notrack(struct nft_rule *r);
+
+/* ---- what rules often ask ---------------------------------------------- */
+
+/* meta iifname/oifname begins with, or is. */
+void nft_if_prefix(struct nft_rule *r, bool out, const char *prefix, bool not );
+void nft_is_ipv4(struct nft_rule *r);
+/* One byte: meta l4proto. */
+void nft_l4proto(struct nft_rule *r, uint8_t proto, bool equal);
+/* Interface names as set keys: 16 bytes, zero-padded. */
+void nft_key_ifname(uint8_t key[16], const char *name);
+
+#endif /* ENGINE_NFT_EXPR_H */

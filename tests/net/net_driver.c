@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net_driver.c - the engine's network alone, driven line by line on stdin
+ *
+ * For tests/net: it does to real taps and nftables what the daemon would, in
+ * the network namespace that it is started in. Each command is answered by one
+ * line, "ok ..." or "error ...".
+ *
+ *   attach N GENERATION allow|deny|none [RULE..]   RULE: +TARGET[,udp|any|tcp]
+ *   update N GENERATION allow|deny|none [RULE..]         [,PORT[-PORT]].., or -
+ *   detach N | sweep | counters N | denials N | resolver | bench COUNT ROUNDS
+ *   limits CONNECTIONS MBPS PPS          of what is attached or updated next
+ *   close keep|remove                    and end
+ */
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/str.h"
+#include "engine/net.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define UID_BASE   40000
+#define LINE_WORDS 600
+
+static struct loop *loop;
+static struct net *net;
+static struct net_limits limits;
+static unsigned long events;
+
+static void on_denied(uint32_t slot, const struct net_denial *d, void *arg)
+{
+	(void)slot;
+	(void)d;
+	(void)arg;
+	events++;
+}
+
+static int answer(int rc, const struct error *err)
+{
+	if (rc < 0)
+		printf("error %s\n", err->msg);
+	else
+		printf("ok\n");
+	return rc;
+}
+
+static int parse_option(char *word, struct net_rule *rule, struct error *err)
+{
+	unsigned int first, last;
+
+	if (!strcmp(word, "tcp"))
+		rule->protocol = NET_TCP;
+	else if (!strcmp(word, "udp"))
+		rule->protocol = NET_UDP;
+	else if (!strcmp(word, "any"))
+		rule->protocol = NET_ANY;
+	else if (sscanf(word, "%u-%u", &first, &last) == 2)
+		rule->ports[rule->n_ports++] =
+			(struct net_ports){ (uint16_t)first, (uint16_t)last };
+	else if (sscanf(word, "%u", &first) == 1)
+		rule->ports[rule->n_ports++] =
+			(struct net_ports){ (uint16_t)first, (uint16_t)first };
+	else
+		return err_set(err, ERR_INVALID, "rule option '%s'", word);
+	return 0;
+}
+
+static int parse_rule(char *word, struct net_policy *p, struct error *err)
+{
+	bool deny = word[0] == '-', ports = false;
+	char *save = NULL, *part = strtok_r(word + 1, ",", &save);
+	struct net_rule rule;
+
+	if (!part || net_rule_parse(part, &rule, err) < 0)
+		return -1;
+	while ((part = strtok_r(NULL, ",", &save))) {
+		if (part[0] >= '0' && part[0] <= '9' && !ports) {
+			rule.n_ports = 0;
+			ports = true;
+		}
+		if (parse_option(part, &rule, err) < 0)
+			return -1;
+	}
+	if (deny)
+		p->deny[p->n_deny++] = rule;
+	else
+		p->allow[p->n_allow++] = rule;
+	return 0;
+}
+
+/* N GENERATION allow|deny|none [RULE..] */
+static int change(char **w, int n, bool update, struct error *err)
+{
+	struct net_rule *allow = calloc(NET_RULES_MAX, sizeof(*allow));
+	struct net_rule *deny = calloc(NET_RULES_MAX, sizeof(*deny));
+	struct net_policy policy = { .allow = allow, .deny = deny };
+	const struct net_policy *p = &policy;
+	struct slot slot;
+	int rc = 0;
+
+	if (n < 4)
+		return err_set(err, ERR_INVALID, "too few words");
+	net_slot(net, (uint32_t)atoi(w[1]), UID_BASE, 0, &slot);
+	policy.default_allow = !strcmp(w[3], "allow");
+	if (!strcmp(w[3], "none"))
+		p = NULL;
+	for (int i = 4; rc == 0 && i < n; i++)
+		rc = parse_rule(w[i], &policy, err);
+	if (rc == 0 && update)
+		rc = net_update(net, &slot, strtoull(w[2], NULL, 10), p,
+				&limits, err);
+	else if (rc == 0)
+		rc = net_attach(net, &slot, strtoull(w[2], NULL, 10), p,
+				&limits, err);
+	free(allow);
+	free(deny);
+	return rc;
+}
+
+static int counters(const struct slot *slot, struct error *err)
+{
+	struct net_counters c;
+
+	if (net_counters(net, slot, &c, err) < 0)
+		return -1;
+	printf("ok rx %llu tx %llu allowed %llu denied %llu flows %u\n",
+	       (unsigned long long)c.rx_packets,
+	       (unsigned long long)c.tx_packets, (unsigned long long)c.allowed,
+	       (unsigned long long)c.denied, c.flows);
+	return 0;
+}
+
+static void denials(const struct slot *slot)
+{
+	static struct net_denial list[NET_DENIALS_MAX];
+	size_t n = net_denials(net, slot, list);
+
+	printf("ok");
+	for (size_t i = 0; i < n; i++)
+		printf(" %s/%u/%s/%s/%u", list[i].target, list[i].port,
+		       list[i].protocol, list[i].rule, list[i].count);
+	printf("\n");
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* With COUNT slots attached: what one more costs, to attach, update, detach. */
+static int bench(uint32_t count, uint32_t rounds, struct error *err)
+{
+	struct net_rule rules[2];
+	struct net_policy policy = { .n_allow = 2, .allow = rules };
+	uint64_t attach = 0, update = 0, detach = 0, t;
+	struct slot slot;
+
+	net_rule_parse("*.example.com", &rules[0], err);
+	net_rule_parse("203.0.113.0/24", &rules[1], err);
+	for (uint32_t i = 0; i < count; i++) {
+		net_slot(net, i, UID_BASE, 0, &slot);
+		if (net_attach(net, &slot, 1, &policy, NULL, err) < 0)
+			return -1;
+	}
+	net_slot(net, count, UID_BASE, 0, &slot);
+	for (uint32_t i = 0; i < rounds; i++) {
+		t = now_us();
+		if (net_attach(net, &slot, i, &policy, NULL, err) < 0)
+			return -1;
+		attach += now_us() - t;
+		t = now_us();
+		if (net_update(net, &slot, i, &policy, NULL, err) < 0)
+			return -1;
+		update += now_us() - t;
+		t = now_us();
+		if (net_detach(net, &slot, err) < 0)
+			return -1;
+		detach += now_us() - t;
+	}
+	printf("ok slots %u attach_us %llu update_us %llu detach_us %llu\n",
+	       count, (unsigned long long)(attach / rounds),
+	       (unsigned long long)(update / rounds),
+	       (unsigned long long)(detach / rounds));
+	return 0;
+}
+
+static void run_line(char *line)
+{
+	char *w[LINE_WORDS], *save = NULL;
+	struct error err = { 0 };
+	struct slot slot = { 0 };
+	int n = 0;
+
+	for (char *p = strtok_r(line, " \n", &save); p && n < LINE_WORDS;
+	     p = strtok_r(NULL, " \n", &save))
+		w[n++] = p;
+	if (n == 0)
+		return;
+	if (n > 1)
+		net_slot(net, (uint32_t)atoi(w[1]), UID_BASE, 0, &slot);
+	if (!strcmp(w[0], "attach") || !strcmp(w[0], "update")) {
+		answer(change(w, n, w[0][0] == 'u', &err), &err);
+	} else if (!strcmp(w[0], "detach")) {
+		answer(net_detach(net, &slot, &err), &err);
+	} else if (!strcmp(w[0], "sweep")) {
+		answer(net_sweep(net, &err), &err);
+	} else if (!strcmp(w[0], "counters")) {
+		if (counters(&slot, &err) < 0)
+			answer(-1, &err);
+	} else if (!strcmp(w[0], "denials")) {
+		denials(&slot);
+	} else if (!strcmp(w[0], "events")) {
+		printf("ok %lu\n", events);
+	} else if (!strcmp(w[0], "limits") && n == 4) {
+		limits = (struct net_limits){ (uint32_t)atoi(w[1]),
+					      (uint32_t)atoi(w[2]),
+					      (uint32_t)atoi(w[3]) };
+		answer(0, &err);
+	} else if (!strcmp(w[0], "bench") && n == 3) {
+		if (bench((uint32_t)atoi(w[1]), (uint32_t)atoi(w[2]), &err) < 0)
+			answer(-1, &err);
+	} else if (!strcmp(w[0], "close") && n == 2) {
+		net = net_close(net, !strcmp(w[1], "keep"));
+		answer(0, &err);
+		loop_stop(loop, 0);
+	} else {
+		printf("error what is '%s'?\n", w[0]);
+	}
+}
+
+static int on_stdin(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	static char line[65536];
+	static size_t len;
+	ssize_t got = read(fd, line + len, sizeof(line) - 1 - len);
+	char *end;
+
+	(void)s;
+	(void)revents;
+	(void)arg;
+	if (got <= 0) {
+		loop_stop(loop, 0);
+		return 0;
+	}
+	len += (size_t)got;
+	line[len] = '\0';
+	while (net && (end = strchr(line, '\n'))) {
+		*end = '\0';
+		run_line(line);
+		fflush(stdout);
+		len -= (size_t)(end + 1 - line);
+		memmove(line, end + 1, len + 1);
+	}
+	return 0;
+}
+
+static uint32_t address_of(const char *text)
+{
+	struct in_addr in = { 0 };
+
+	inet_pton(AF_INET, text, &in);
+	return ntohl(in.s_addr);
+}
+
+/* net_driver RESOLVER SLOTS POOL PREFIX [dns=A[:P]].. [host=N=A].. [private=C] */
+int main(int argc, char **argv)
+{
+	char *upstreams[8], *hosts[8];
+	struct net_rule private_allowed[8];
+	struct net_config config = { .tap_uid_base = UID_BASE,
+				     .limits = { .connections_max = 4096 },
+				     .dns_upstreams = upstreams,
+				     .dns_hosts = hosts,
+				     .private_allowed = private_allowed,
+				     .resolver_uid = 65534,
+				     .resolver_gid = 65534,
+				     .state_dir = "/" };
+	struct error err;
+
+	log_open("net_driver", LOG_LEVEL_INFO);
+	if (argc < 5)
+		return 2;
+	config.resolver_path = argv[1];
+	config.slots = (uint32_t)atoi(argv[2]);
+	config.pool = address_of(argv[3]);
+	config.pool_mask = 0xffffffffu << (32 - atoi(argv[4]));
+	for (int i = 5; i < argc; i++) {
+		if (!strncmp(argv[i], "dns=", 4) && config.n_dns_upstreams < 8)
+			upstreams[config.n_dns_upstreams++] = argv[i] + 4;
+		else if (!strncmp(argv[i], "host=", 5) &&
+			 config.n_dns_hosts < 8)
+			hosts[config.n_dns_hosts++] = argv[i] + 5;
+		else if (!strncmp(argv[i], "private=", 8) &&
+			 config.n_private_allowed < 8 &&
+			 net_rule_parse(
+				 argv[i] + 8,
+				 &private_allowed[config.n_private_allowed],
+				 &err) == 0)
+			config.n_private_allowed++;
+		else
+			return 2;
+	}
+	if (loop_new(&loop, &err) < 0 ||
+	    net_open(&config, loop, on_denied, NULL, &net, &err) < 0) {
+		printf("error %s\n", err.msg);
+		return 1;
+	}
+	printf("ok\n");
+	fflush(stdout);
+	sd_event_add_io(loop_event(loop), NULL, 0, EPOLLIN, on_stdin, NULL);
+	loop_run(loop);
+	net_close(net, true);
+	loop_free(loop);
+	return 0;
+}
