@@ -50,7 +50,8 @@ static void release(struct resync_guest *rs, struct heard *h)
 	const uint8_t *out;
 	size_t n = resync_guest_release(rs, &out);
 
-	memcpy(h->data + h->len, out, n);
+	if (n)
+		memcpy(h->data + h->len, out, n);
 	h->len += n;
 }
 
