@@ -1,2 +1,45 @@
-# fuzz_X.c is a libFuzzer target; the corpus in corpus/X is replayed by
-# fuzz_replay in every `make check`.
+# fuzz_X.c is a target for libFuzzer (--enable-fuzzers with CC=clang: run it by
+# hand with a corpus). Otherwise it is built with replay.c, and what is saved in
+# corpus/X runs in every `make check`. A new target: one line in FUZZ_TARGETS,
+# its _SOURCES and its _LDADD.
+FUZZ_TARGETS = \
+	%D%/fuzz_dns_answer \
+	%D%/fuzz_dns_query \
+	%D%/fuzz_grpc_client \
+	%D%/fuzz_grpc_server \
+	%D%/fuzz_grpc_status \
+	%D%/fuzz_refused \
+	%D%/fuzz_resync
+check_PROGRAMS += $(FUZZ_TARGETS)
+if FUZZERS
+FUZZ_MAIN =
+else
+FUZZ_MAIN = %D%/replay.c
+TESTS += $(FUZZ_TARGETS)
+endif
+EXTRA_DIST += %D%/corpus
+
+FUZZ_GRPC_LIBS = libgrpc.a libproto.a $(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) \
+	$(FUZZ_LINK)
+FUZZ_RESOLVER_LIBS = libresolver.a libbase.a $(SYSTEMD_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_dns_answer_SOURCES = %D%/fuzz_dns_answer.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dns_answer_LDADD = $(FUZZ_RESOLVER_LIBS)
+
+tests_fuzz_fuzz_dns_query_SOURCES = %D%/fuzz_dns_query.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dns_query_LDADD = $(FUZZ_RESOLVER_LIBS)
+
+tests_fuzz_fuzz_grpc_client_SOURCES = %D%/fuzz_grpc_client.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_grpc_client_LDADD = $(FUZZ_GRPC_LIBS)
+
+tests_fuzz_fuzz_grpc_server_SOURCES = %D%/fuzz_grpc_server.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_grpc_server_LDADD = $(FUZZ_GRPC_LIBS)
+
+tests_fuzz_fuzz_grpc_status_SOURCES = %D%/fuzz_grpc_status.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_grpc_status_LDADD = $(FUZZ_GRPC_LIBS)
+
+tests_fuzz_fuzz_refused_SOURCES = %D%/fuzz_refused.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_refused_LDADD = $(FUZZ_RESOLVER_LIBS)
+
+tests_fuzz_fuzz_resync_SOURCES = %D%/fuzz_resync.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_resync_LDADD = libgrpc.a $(FUZZ_LINK)
