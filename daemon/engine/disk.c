@@ -152,46 +152,105 @@ static bool is_sealed(const struct stat *st)
 	return st->st_uid == geteuid() && !(st->st_mode & 0222);
 }
 
-int disk_count_layers(int dir_fd, struct error *err)
+/* The number in "disk.<n>.qcow2"; -1: it is another name. */
+static int layer_number(const char *name)
 {
-	for (unsigned int n = 0; n <= DISK_LAYERS_MAX; n++) {
-		char name[32];
-		struct stat st;
-		int fd;
+	char again[32];
+	unsigned int n;
 
-		disk_layer_name(n, name, sizeof(name));
-		fd = open_path(dir_fd, name, &st);
-		if (fd == -ENOENT)
-			return (int)n;
-		if (fd < 0)
-			return err_sys(err, -fd, "look at layer '%s'", name);
-		close(fd);
-		if (!is_sealed(&st))
-			return err_set(err, ERR_DATA_LOSS,
-				       "layer '%s' is not a sealed one", name);
-	}
-	return err_set(err, ERR_LIMIT, "more than %d layers", DISK_LAYERS_MAX);
+	if (sscanf(name, "disk.%4u.qcow2", &n) != 1 || n > DISK_LAYERS_MAX)
+		return -1;
+	disk_layer_name(n, again, sizeof(again));
+	return strcmp(again, name) == 0 ? (int)n : -1;
 }
 
-int disk_active_name(int dir_fd, unsigned int count, uid_t uid, char *buf,
-		     size_t size, struct error *err)
+/* Layer @n below the active one, whose inode is @active: 1 it is (sealed now),
+ * 0 there is none, -1.
+ */
+static int settle_below(int dir_fd, unsigned int n, const struct stat *active,
+			uid_t uid, struct error *err)
 {
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+	char name[32];
+
+	disk_layer_name(n, name, sizeof(name));
+	fd = open_path(dir_fd, name, &st);
+	if (fd == -ENOENT || (fd >= 0 && st.st_ino == active->st_ino))
+		return 0;
+	if (fd < 0)
+		return err_sys(err, -fd, "look at layer '%s'", name);
+	if (is_sealed(&st))
+		return 1;
+	if (st.st_uid != uid)
+		return err_set(err, ERR_DATA_LOSS, "layer '%s' is foreign",
+			       name);
+	return disk_make_readonly(dir_fd, name, 0, 0444, err) < 0 ? -1 : 1;
+}
+
+/* Names of layers other than those in use. */
+static void remove_above(int dir_fd, const char *active, unsigned int layers)
+{
+	char name[32];
+
+	for (unsigned int n = layers; n <= DISK_LAYERS_MAX; n++) {
+		disk_layer_name(n, name, sizeof(name));
+		if (strcmp(name, active) != 0)
+			unlinkat(dir_fd, name, 0);
+	}
+}
+
+static int settle_active(int dir_fd, const char *active, uid_t uid,
+			 struct error *err)
+{
+	_cleanup_close_ int fd =
+		openat(dir_fd, active, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "open disk layer '%s'", active);
+	if (st.st_uid == uid)
+		return 0;
+	if (!is_sealed(&st))
+		return err_set(err, ERR_DATA_LOSS, "layer '%s' is foreign",
+			       active);
+	if (st.st_nlink > 1)
+		return err_set(err, ERR_CONFLICT,
+			       "disk layer '%s' is a snapshot's", active);
+	if (fchown(fd, uid, (gid_t)-1) < 0 || fchmod(fd, 0600) < 0)
+		return err_sys(err, errno, "give disk layer '%s' back", active);
+	return 0;
+}
+
+int disk_settle(int dir_fd, const char *active, uid_t uid, unsigned int *ret,
+		struct error *err)
+{
+	int number = layer_number(active), r = 1;
+	unsigned int n = 0;
 	struct stat st;
 	int fd;
 
-	disk_layer_name(count, buf, size);
-	fd = open_path(dir_fd, buf, &st);
-	if (fd == -ENOENT) {
-		snprintf(buf, size, "%s", DISK_ACTIVE);
-		fd = open_path(dir_fd, buf, &st);
-	}
+	if (number < 0 && strcmp(active, DISK_ACTIVE) != 0)
+		return err_set(err, ERR_DATA_LOSS, "disk layer '%s' is foreign",
+			       active);
+	fd = open_path(dir_fd, active, &st);
 	if (fd < 0)
-		return err_sys(err, -fd, "find the guest's disk layer");
+		return err_sys(err, -fd, "look at disk layer '%s'", active);
 	close(fd);
-	if (st.st_uid != uid)
-		return err_set(err, ERR_DATA_LOSS,
-			       "disk layer '%s' is not the guest's own", buf);
-	return 0;
+	while (r > 0 && n < DISK_LAYERS_MAX &&
+	       (number < 0 || n < (unsigned int)number)) {
+		r = settle_below(dir_fd, n, &st, uid, err);
+		if (r > 0)
+			n++;
+	}
+	if (r < 0)
+		return -1;
+	if (number >= 0 && n != (unsigned int)number)
+		return err_set(err, ERR_DATA_LOSS, "disk layer %u is missing",
+			       n);
+	remove_above(dir_fd, active, n);
+	*ret = n;
+	return settle_active(dir_fd, active, uid, err);
 }
 
 /* By the open inode, so that what was looked at is what is linked. */

@@ -50,15 +50,18 @@ int disk_create(int dir_fd, const char *name, uint64_t size,
 		const char *backing, const char *backing_format, uid_t uid,
 		struct error *err);
 
-/* How many sealed layers "disk.0.qcow2"... are in @dir_fd: a regular file of
- * root's, not writable, each. -1 when there are too many.
+/**
+ * disk_settle() - Put a guest's layers in order, whatever was cut off before
+ * @active:	Name of the layer that its QEMU writes, as QEMU tells it
+ * @uid:	The guest's
+ * @ret:	How many sealed layers it has below that
+ *
+ * Seals what is below and was not yet, removes what is above and not in use,
+ * gives the active one back to the guest if it was sealed for a snapshot that
+ * was not finished. ERR_CONFLICT: it is part of one that was.
  */
-int disk_count_layers(int dir_fd, struct error *err);
-
-/* The name of the layer that the guest under @uid writes, @count being sealed.
- */
-int disk_active_name(int dir_fd, unsigned int count, uid_t uid, char *buf,
-		     size_t size, struct error *err);
+int disk_settle(int dir_fd, const char *active, uid_t uid, unsigned int *ret,
+		struct error *err);
 
 /* Hard links to the sealed layers 0..@count-1 of one directory in another. */
 int disk_link_layers(int from_fd, int to_fd, unsigned int count,

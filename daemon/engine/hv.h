@@ -86,7 +86,8 @@ struct hv_progress {
  *		returned, @snapshot_dir may be removed: what the guest's disk
  *		needs of it is linked into @spec->dir
  * @release:	Let a held clone run (with @snapshot_dir's pages if not NULL),
- *		its disk resized to @spec->disk_mib
+ *		its disk resized to @spec->disk_mib. A guest that stands still
+ *		because its save was cut off (by our own end) just runs on
  * @open_agent:	A connected descriptor to the guest's agent port (vsock) or its
  *		serial channel; non-blocking, close-on-exec
  * @save:	Write a snapshot of a running guest into the new directory

@@ -46,6 +46,11 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 /* The guest's directory, checked to be one; a descriptor or -1. */
 int hv_guest_open_dir(const struct guest_spec *spec, struct error *err);
 
+/* Which layer a guest's QEMU writes, how many are sealed below it; settled. */
+int hv_guest_layers(virDomainPtr dom, const struct guest_spec *spec, int dir_fd,
+		    char *active, size_t size, unsigned int *ret,
+		    struct error *err);
+
 /* The process of a running guest, under its slot's uid; or -1. */
 int hv_guest_open_proc(const struct guest_spec *spec, struct qemu_proc *ret,
 		       struct error *err);

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "engine/hv_conn.h"
 #include "engine/hv_xml.h"
 
@@ -166,6 +167,15 @@ int hv_monitor_load_state(virDomainPtr dom, int fd, struct error *err)
 	return 0;
 }
 
+int hv_monitor_is_waiting(virDomainPtr dom, struct error *err)
+{
+	char status[32];
+
+	if (query_status(dom, status, sizeof(status), err) < 0)
+		return -1;
+	return strcmp(status, "inmigrate") == 0;
+}
+
 /* The name of the node that is the disk's writable layer. */
 static int disk_node(virDomainPtr dom, char *buf, size_t size,
 		     struct error *err)
@@ -186,12 +196,34 @@ static int disk_node(virDomainPtr dom, char *buf, size_t size,
 		    strncmp(json_object_get_string(qdev), HV_XML_DISK_QDEV,
 			    strlen(HV_XML_DISK_QDEV)) == 0 &&
 		    json_object_object_get_ex(dev, "inserted", &inserted) &&
-		    json_object_object_get_ex(inserted, "node-name", &node)) {
-			snprintf(buf, size, "%s", json_object_get_string(node));
+		    json_object_object_get_ex(inserted, "node-name", &node) &&
+		    json_object_is_type(node, json_type_string) &&
+		    str_copy(buf, size, json_object_get_string(node)) == 0)
 			return 0;
-		}
 	}
 	return err_set(err, ERR_INTERNAL, "QEMU knows no disk");
+}
+
+/* Numbers grow while a QEMU lives, so its nodes' names do not repeat. */
+static void node_name(unsigned int number, char *buf, size_t size)
+{
+	snprintf(buf, size, "sbx-disk-%u", number);
+}
+
+int hv_monitor_disk_number(virDomainPtr dom, int *ret, struct error *err)
+{
+	char node[64], again[64];
+	unsigned int number;
+
+	if (disk_node(dom, node, sizeof(node), err) < 0)
+		return -1;
+	*ret = -1;
+	if (sscanf(node, "sbx-disk-%4u", &number) == 1) {
+		node_name(number, again, sizeof(again));
+		if (!strcmp(node, again))
+			*ret = (int)number;
+	}
+	return 0;
 }
 
 int hv_monitor_resize_disk(virDomainPtr dom, uint64_t size, struct error *err)
@@ -219,16 +251,6 @@ static json_object *file_node(const char *path)
 	return file;
 }
 
-/* Node names are "sbx-<n>" of a clock that never repeats in one QEMU. */
-static void new_node_name(char *buf, size_t size)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	snprintf(buf, size, "sbx-%llx%05lx", (unsigned long long)now.tv_sec,
-		 now.tv_nsec >> 10);
-}
-
 static json_object *layer_node(const char *const *layers, size_t n_layers,
 			       const char *name)
 {
@@ -251,12 +273,13 @@ static json_object *layer_node(const char *const *layers, size_t n_layers,
 }
 
 int hv_monitor_replace_disk(virDomainPtr dom, const char *const *layers,
-			    size_t n_layers, struct error *err)
+			    size_t n_layers, unsigned int number,
+			    struct error *err)
 {
 	char name[32];
 	json_object *args;
 
-	new_node_name(name, sizeof(name));
+	node_name(number, name, sizeof(name));
 	if (command(dom, "blockdev-add", layer_node(layers, n_layers, name), -1,
 		    NULL, err) < 0)
 		return -1;
@@ -267,7 +290,8 @@ int hv_monitor_replace_disk(virDomainPtr dom, const char *const *layers,
 	return command(dom, "qom-set", args, -1, NULL, err);
 }
 
-int hv_monitor_add_layer(virDomainPtr dom, const char *path, struct error *err)
+int hv_monitor_add_layer(virDomainPtr dom, const char *path,
+			 unsigned int number, struct error *err)
 {
 	char node[64], name[32];
 	struct error ignored;
@@ -276,7 +300,7 @@ int hv_monitor_add_layer(virDomainPtr dom, const char *path, struct error *err)
 
 	if (disk_node(dom, node, sizeof(node), err) < 0)
 		return -1;
-	new_node_name(name, sizeof(name));
+	node_name(number, name, sizeof(name));
 	args = args_new("driver", "qcow2");
 	json_object_object_add(args, "node-name", json_object_new_string(name));
 	json_object_object_add(args, "discard",

@@ -76,6 +76,21 @@ int hv_guest_open_proc(const struct guest_spec *spec, struct qemu_proc *ret,
 	return 0;
 }
 
+int hv_guest_layers(virDomainPtr dom, const struct guest_spec *spec, int dir_fd,
+		    char *active, size_t size, unsigned int *ret,
+		    struct error *err)
+{
+	int number;
+
+	if (hv_monitor_disk_number(dom, &number, err) < 0)
+		return -1;
+	if (number < 0)
+		snprintf(active, size, "%s", DISK_ACTIVE);
+	else
+		disk_layer_name((unsigned int)number, active, size);
+	return disk_settle(dir_fd, active, spec->slot.uid, ret, err);
+}
+
 void hv_guest_platform(const struct hv_libvirt *lv,
 		       const struct guest_spec *spec,
 		       struct snapshot_platform *ret)
@@ -171,22 +186,19 @@ static int saving_init(struct saving *s, struct hv *hv,
 	s->dir_fd = hv_guest_open_dir(spec, err);
 	if (s->dir_fd < 0)
 		return -1;
-	n = disk_count_layers(s->dir_fd, err);
-	if (n < 0)
+	n = hv_conn_find(s->lv->conn, spec->uuid, &s->dom, err);
+	if (n == 0)
+		return err_set(err, ERR_NOT_FOUND, "no guest '%s'", spec->uuid);
+	if (n < 0 || hv_guest_layers(s->dom, spec, s->dir_fd, s->active,
+				     sizeof(s->active), &s->layers, err) < 0)
 		return -1;
-	s->layers = (unsigned int)n;
 	if (s->layers >= DISK_LAYERS_MAX)
 		return err_set(err, ERR_LIMIT,
 			       "disk of %u layers: pause the guest once",
 			       s->layers);
-	if (disk_active_name(s->dir_fd, s->layers, spec->slot.uid, s->active,
-			     sizeof(s->active), err) < 0 ||
-	    disk_read_size(s->dir_fd, s->active, &s->m->disk_size, err) < 0)
+	if (disk_read_size(s->dir_fd, s->active, &s->m->disk_size, err) < 0)
 		return -1;
-	n = hv_conn_find(s->lv->conn, spec->uuid, &s->dom, err);
-	if (n == 0)
-		return err_set(err, ERR_NOT_FOUND, "no guest '%s'", spec->uuid);
-	return n < 0 ? -1 : hv_guest_open_proc(spec, &s->proc, err);
+	return hv_guest_open_proc(spec, &s->proc, err);
 }
 
 /* The new directory: made, or there and empty of a manifest. */
@@ -333,8 +345,9 @@ static int add_layer(struct saving *s, struct error *err)
 	if (disk_create(s->dir_fd, next, s->m->disk_size, sealed, "qcow2",
 			s->spec->slot.uid, err) == 0) {
 		path = xasprintf("%s/%s", s->spec->dir, next);
-		if (hv_monitor_add_layer(s->dom, path, err) == 0)
-			return 0;
+		if (hv_monitor_add_layer(s->dom, path, s->layers + 1, err) == 0)
+			return disk_make_readonly(s->dir_fd, sealed, 0, 0444,
+						  err);
 		unlinkat(s->dir_fd, next, 0);
 	}
 	if (strcmp(s->active, sealed) != 0)
@@ -395,22 +408,9 @@ static int commit(struct saving *s, uint64_t *ret_bytes, struct error *err)
 	return 0;
 }
 
-/* Undo what disk_make_readonly did to a layer the guest goes on writing. */
-static void unseal(const struct saving *s)
-{
-	int fd =
-		openat(s->dir_fd, s->active, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd >= 0 && (fchown(fd, s->spec->slot.uid, (gid_t)-1) < 0 ||
-			fchmod(fd, 0600) < 0))
-		log_warn("guest '%s': its disk layer stays read-only",
-			 s->spec->uuid);
-	fd_close(&fd);
-}
-
 static int save_stopped(struct saving *s, bool keep_running,
 			uint64_t *ret_bytes, struct hv_progress *progress,
-			bool *ret_new_layer, struct error *err)
+			struct error *err)
 {
 	_cleanup_close_ int state_fd = -EBADF;
 
@@ -422,15 +422,21 @@ static int save_stopped(struct saving *s, bool keep_running,
 	if (keep_running) {
 		if (add_layer(s, err) < 0)
 			return -1;
-		*ret_new_layer = true;
 	} else if (s->layers + 1 > DISK_MERGE_AT) {
 		merge_layers(s);
 	}
 	return commit(s, ret_bytes, err);
 }
 
-static void run_on(const struct saving *s)
+/* What was sealed for it goes back to the guest, unless it writes elsewhere. */
+static void run_on(struct saving *s)
 {
+	struct error err = { 0 };
+
+	if (hv_guest_layers(s->dom, s->spec, s->dir_fd, s->active,
+			    sizeof(s->active), &s->layers, &err) < 0)
+		log_err("guest '%s' after its save: %s", s->spec->uuid,
+			err.msg);
 	if (virDomainResume(s->dom) < 0 &&
 	    virGetLastErrorCode() != VIR_ERR_OPERATION_INVALID)
 		log_err("guest '%s' stands still after its save: %s",
@@ -443,7 +449,6 @@ int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
 		  struct hv_progress *progress, struct error *err)
 {
 	struct error late = { 0 };
-	bool new_layer = false;
 	struct saving s;
 	uint64_t bytes;
 	int rc;
@@ -458,18 +463,8 @@ int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
 	}
 	rc = stop_guest(&s, err);
 	if (rc == 0)
-		rc = save_stopped(&s, keep_running, &bytes, progress,
-				  &new_layer, err);
+		rc = save_stopped(&s, keep_running, &bytes, progress, err);
 	if (rc < 0) {
-		if (new_layer) {
-			char name[32];
-
-			/* Sealed it stays: the guest writes the next. */
-			disk_layer_name(s.layers, name, sizeof(name));
-			disk_make_readonly(s.dir_fd, name, 0, 0444, &late);
-		} else {
-			unseal(&s);
-		}
 		remove_out(&s);
 		run_on(&s);
 		err_wrap(err, "save guest '%s'", spec->uuid);

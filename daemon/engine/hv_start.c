@@ -488,18 +488,32 @@ int hv_guest_start(struct hv *hv, const struct guest_spec *spec,
 }
 
 /* The disk that was given to the waiting clone is a template's; put the
- * snapshot's in its place before anything has read it.
+ * snapshot's in its place before anything has read it. The file stays: QEMU
+ * opens all it knows again when it runs.
  */
 static int exchange_disk(struct plan *p, virDomainPtr dom, struct error *err)
 {
 	char active[32];
 
-	unlinkat(p->dir_fd, DISK_ACTIVE, 0);
 	disk_layer_name(p->own_layers, active, sizeof(active));
 	if (make_disk(p, active, err) < 0)
 		return -1;
 	return hv_monitor_replace_disk(dom, (const char *const *)p->layers,
-				       p->n_layers, err);
+				       p->n_layers, p->own_layers, err);
+}
+
+/* Not one that waits, but one whose save was cut off: it goes on. */
+static int run_on(struct plan *p, virDomainPtr dom, struct error *err)
+{
+	unsigned int layers;
+	char active[32];
+
+	if (hv_guest_layers(dom, p->spec, p->dir_fd, active, sizeof(active),
+			    &layers, err) < 0)
+		return -1;
+	if (virDomainResume(dom) < 0)
+		return hv_conn_error(err, "run guest '%s'", p->spec->uuid);
+	return 0;
 }
 
 int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
@@ -507,16 +521,21 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 		     struct error *err)
 {
 	_cleanup_domain_ virDomainPtr dom = NULL;
+	int waiting = -1, rc;
 	struct plan p;
-	int rc = plan_init(&p, hv, spec, template_dir, snapshot_dir, err);
 
+	rc = plan_init(&p, hv, spec, template_dir, snapshot_dir, err);
 	if (rc == 0) {
 		rc = hv_conn_find(p.lv->conn, spec->uuid, &dom, err);
 		if (rc == 0)
 			rc = err_set(err, ERR_NOT_FOUND, "no guest '%s'",
 				     spec->uuid);
 	}
-	if (rc > 0) {
+	if (rc > 0)
+		waiting = hv_monitor_is_waiting(dom, err);
+	if (waiting == 0) {
+		rc = run_on(&p, dom, err);
+	} else if (waiting > 0) {
 		rc = snapshot_dir ? exchange_disk(&p, dom, err) : 0;
 		if (rc == 0)
 			rc = let_go(&p, dom, err);
@@ -524,5 +543,5 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 			give_up(&p);
 	}
 	plan_fini(&p);
-	return rc;
+	return waiting < 0 ? -1 : rc;
 }
