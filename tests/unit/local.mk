@@ -70,3 +70,7 @@ UNIT_TESTS += %D%/test_grpc_status
 tests_unit_test_grpc_status_LDADD = $(GRPC_TEST_LIBS)
 UNIT_TESTS += %D%/test_resync
 tests_unit_test_resync_LDADD = libgrpc.a $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_front_tls
+tests_unit_test_front_tls_SOURCES = %D%/test_front_tls.c %D%/front_pki.c \
+	%D%/front_pki.h $(FRONT_RIG)
+tests_unit_test_front_tls_LDADD = $(FRONT_RIG_LIBS)
