@@ -8,6 +8,8 @@ FUZZ_TARGETS = \
 	%D%/fuzz_grpc_client \
 	%D%/fuzz_grpc_server \
 	%D%/fuzz_grpc_status \
+	%D%/fuzz_ipc \
+	%D%/fuzz_peer \
 	%D%/fuzz_refused \
 	%D%/fuzz_resync
 check_PROGRAMS += $(FUZZ_TARGETS)
@@ -43,3 +45,9 @@ tests_fuzz_fuzz_refused_LDADD = $(FUZZ_RESOLVER_LIBS)
 
 tests_fuzz_fuzz_resync_SOURCES = %D%/fuzz_resync.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_resync_LDADD = libgrpc.a $(FUZZ_LINK)
+
+tests_fuzz_fuzz_ipc_SOURCES = %D%/fuzz_ipc.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_ipc_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_peer_SOURCES = %D%/fuzz_peer.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_peer_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)
