@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image.h - the images on this node
  *
- * <state>/images/<sha256 of the name>/{root.raw,manifest.json}: a directory
- * appears by rename when it is complete. The archive is never unpacked on the
- * host: sandboxd-mkimage, a process without privileges, reads it and writes
- * the ext4 file system's blocks.
+ * <state>/images/<hash of name and digest>/{root.raw,manifest.json}: a
+ * directory appears by rename when it is complete, and its disk never changes
+ * or moves: sandboxes stand on it. An image that is replaced stays until
+ * nothing needs it (image_sweep()); its name is the new one's. The archive is
+ * never unpacked on the host: sandboxd-mkimage, a process without privileges,
+ * reads it and writes the ext4 file system's blocks. Main thread only.
  */
 #ifndef ENGINE_IMAGE_H
 #define ENGINE_IMAGE_H
@@ -61,9 +63,9 @@ struct image_store_config {
 /* Reads what is there; an image that is broken is logged and left out, and
  * what an interrupted import left is deleted. @config is copied.
  */
-int image_store_open(const struct image_store_config *config,
-		     struct loop *loop, struct job_pool *jobs,
-		     struct image_store **ret, struct error *err);
+int image_store_open(const struct image_store_config *config, struct loop *loop,
+		     struct job_pool *jobs, struct image_store **ret,
+		     struct error *err);
 /* Ends the imports that run, without telling anyone. Call before the job pool
  * is freed, and run the pool's deliveries after: NULL is fine.
  */
@@ -74,6 +76,7 @@ const struct image *image_by_name(struct image_store *store, const char *name);
 /* By digest, for sandboxes whose image was replaced since. */
 const struct image *image_by_digest(struct image_store *store,
 				    const char *digest);
+/* Those that have a name, in no order. */
 size_t image_count(struct image_store *store);
 const struct image *image_at(struct image_store *store, size_t i);
 
@@ -81,6 +84,8 @@ const struct image *image_at(struct image_store *store, size_t i);
 typedef bool (*image_in_use_fn)(const char *digest, void *arg);
 int image_remove(struct image_store *store, const char *name,
 		 image_in_use_fn in_use, void *arg, struct error *err);
+/* Delete replaced images that are not in use; best after a sandbox ended. */
+void image_sweep(struct image_store *store, image_in_use_fn in_use, void *arg);
 
 struct image_import;
 

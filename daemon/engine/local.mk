@@ -50,3 +50,9 @@ libengine_a_SOURCES += \
 	%D%/nft_expr.c %D%/nft_expr.h \
 	%D%/nft_reply.c %D%/nft_reply.h \
 	%D%/tap.c %D%/tap.h
+# Images: the store, and what turns an archive into one.
+libengine_a_SOURCES += \
+	%D%/image.c \
+	%D%/image_import.c \
+	%D%/image_manifest.c %D%/image_manifest.h \
+	%D%/image_store.h
