@@ -107,7 +107,7 @@ static int parse_ports(char *s, NODE(EgressRule) * rule, struct error *err)
 
 static int check_target(const char *target, struct error *err)
 {
-	if (!*target)
+	if (!isalnum((unsigned char)*target) && *target != '*')
 		return err_set(err, ERR_INVALID, "the target is missing");
 	if (strlen(target) > RULE_TARGET_MAX)
 		return err_set(err, ERR_INVALID,

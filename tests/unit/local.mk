@@ -74,3 +74,10 @@ UNIT_TESTS += %D%/test_front_tls
 tests_unit_test_front_tls_SOURCES = %D%/test_front_tls.c %D%/front_pki.c \
 	%D%/front_pki.h $(FRONT_RIG)
 tests_unit_test_front_tls_LDADD = $(FRONT_RIG_LIBS)
+
+# sandboxctl's pure parts.
+CTL_UNIT_TESTS = %D%/test_ctl_json %D%/test_ctl_options %D%/test_ctl_rule
+UNIT_TESTS += $(CTL_UNIT_TESTS)
+tests_unit_test_ctl_json_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_ctl_options_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_ctl_rule_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
