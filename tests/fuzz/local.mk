@@ -3,6 +3,7 @@
 # corpus/X runs in every `make check`. A new target: one line in FUZZ_TARGETS,
 # its _SOURCES and its _LDADD.
 FUZZ_TARGETS = \
+	%D%/fuzz_ctl_rule \
 	%D%/fuzz_dns_answer \
 	%D%/fuzz_dns_query \
 	%D%/fuzz_grpc_client \
@@ -51,3 +52,6 @@ tests_fuzz_fuzz_ipc_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_peer_SOURCES = %D%/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_ctl_rule_SOURCES = %D%/fuzz_ctl_rule.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_ctl_rule_LDADD = $(CTL_LIBS) $(FUZZ_LINK)
