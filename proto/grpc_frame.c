@@ -48,7 +48,7 @@ void grpc_in_append(struct grpc_in *in, const uint8_t *data, size_t len)
 
 int grpc_in_next(struct grpc_in *in, const uint8_t **ret, size_t *ret_len)
 {
-	const uint8_t *p = in->buf + in->off;
+	const uint8_t *p;
 	size_t left = grpc_in_left(in);
 	uint32_t len;
 
@@ -58,6 +58,7 @@ int grpc_in_next(struct grpc_in *in, const uint8_t **ret, size_t *ret_len)
 			grpc_in_free(in);
 		return 0;
 	}
+	p = in->buf + in->off;
 	if (p[0] > 1)
 		return -EPROTO;
 	if (p[0] == 1)

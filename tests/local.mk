@@ -3,3 +3,4 @@ include %D%/fuzz/local.mk
 include %D%/net/local.mk
 include %D%/host/local.mk
 include %D%/ctl/local.mk
+include %D%/interop/local.mk
