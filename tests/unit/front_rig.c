@@ -473,6 +473,11 @@ void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms)
 	m.generation = 1;
 	m.nonce = (ProtobufCBinaryData){ sizeof(nonce), nonce };
 	m.deadline_ms = ms;
+	configure.sandbox_id = (char *)key;
+	configure.generation = 1;
+	configure.hostname = (char *)"guest";
+	configure.workdir = (char *)"/tmp";
+	configure.nonce = m.nonce;
 	m.configure = &configure;
 	buf = wire_pack(&m.base, &len);
 	rig->answered = false;

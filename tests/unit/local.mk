@@ -81,3 +81,6 @@ UNIT_TESTS += $(CTL_UNIT_TESTS)
 tests_unit_test_ctl_json_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_ctl_options_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_ctl_rule_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_front_guest
+tests_unit_test_front_guest_SOURCES = %D%/test_front_guest.c $(FRONT_RIG)
+tests_unit_test_front_guest_LDADD = $(FRONT_RIG_LIBS)
