@@ -11,8 +11,10 @@ FUZZ_TARGETS = \
 	%D%/fuzz_grpc_status \
 	%D%/fuzz_ipc \
 	%D%/fuzz_peer \
+	%D%/fuzz_mem_file \
 	%D%/fuzz_refused \
-	%D%/fuzz_resync
+	%D%/fuzz_resync \
+	%D%/fuzz_snapshot_manifest
 check_PROGRAMS += $(FUZZ_TARGETS)
 if FUZZERS
 FUZZ_MAIN =
@@ -55,3 +57,10 @@ tests_fuzz_fuzz_peer_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_ctl_rule_SOURCES = %D%/fuzz_ctl_rule.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_ctl_rule_LDADD = $(CTL_LIBS) $(FUZZ_LINK)
+FUZZ_ENGINE_LIBS = $(ENGINE_LIBS) $(FUZZ_LINK)
+tests_fuzz_fuzz_mem_file_SOURCES = %D%/fuzz_mem_file.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_mem_file_LDADD = $(FUZZ_ENGINE_LIBS)
+
+tests_fuzz_fuzz_snapshot_manifest_SOURCES = \
+	%D%/fuzz_snapshot_manifest.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_snapshot_manifest_LDADD = $(FUZZ_ENGINE_LIBS)
