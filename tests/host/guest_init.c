@@ -2,7 +2,8 @@
 /* guest_init.c - the only program of the guests that hv_*.sh boot
  *
  * Loads /modules/NN-*.ko in order, keeps a counter that goes up ten times a
- * second, and answers lines on the virtio-serial port "agent":
+ * second, and answers lines "#TAG COMMAND" on the virtio-serial port "agent"
+ * with "#TAG ANSWER":
  *
  *	tick		the counter
  *	fill N SEED	write N MiB with bytes that follow from SEED; their sum
@@ -165,7 +166,7 @@ static void answer(char *line, char *out, size_t size)
 
 static void serve(int fd)
 {
-	char line[512], out[512];
+	char line[512], out[512], reply[1100], *command;
 	size_t len = 0;
 	struct timespec next;
 
@@ -200,8 +201,13 @@ static void serve(int fd)
 		}
 		line[len] = '\0';
 		len = 0;
-		answer(line, out, sizeof(out));
-		if (write(fd, out, strlen(out)) < 0)
+		command = strchr(line, ' ');
+		if (line[0] != '#' || !command)
+			continue;
+		*command++ = '\0';
+		answer(command, out, sizeof(out));
+		snprintf(reply, sizeof(reply), "%s %s", line, out);
+		if (write(fd, reply, strlen(reply)) < 0)
 			printf("write: %s\n", strerror(errno));
 	}
 }

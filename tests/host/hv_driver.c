@@ -24,6 +24,7 @@
 
 #define LINK_WAIT_MS  20000
 #define REPLY_WAIT_MS 20000
+#define ASK_AGAIN_MS  4000
 
 struct run {
 	struct loop *loop;
@@ -50,7 +51,40 @@ static uint32_t number(const char *name, uint32_t otherwise)
 	return value && *value ? (uint32_t)strtoul(value, NULL, 10) : otherwise;
 }
 
-/* "-": each line of stdin goes to the guest's agent channel; one comes back. */
+/* Lines from the guest until one that begins with @tag: 1, and what is behind
+ * it is in @line; 0: none within the time; -1.
+ */
+static int read_tagged(int fd, const char *tag, char *line, size_t size,
+		       uint64_t deadline, struct error *err)
+{
+	size_t have = 0;
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		uint64_t now = loop_now_ms();
+		ssize_t n;
+
+		if (now >= deadline || poll(&p, 1, (int)(deadline - now)) == 0)
+			return 0;
+		n = read(fd, line + have, 1);
+		if (n <= 0)
+			return err_set(err, ERR_UNAVAILABLE,
+				       "the guest hung up");
+		if (line[have] != '\n') {
+			have += have + 2 < size;
+			continue;
+		}
+		line[have] = '\0';
+		have = 0;
+		if (strncmp(line, tag, strlen(tag)) == 0)
+			return 1;
+	}
+}
+
+/* Each line of stdin goes to the guest's agent channel, one comes back. What
+ * was on its way when a connection or a guest's life was cut is lost or comes
+ * late: a tag tells answers apart, and silence asks again.
+ */
 static int talk(struct run *run, struct error *err)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -60,27 +94,28 @@ static int talk(struct run *run, struct error *err)
 		return -1;
 	while (fgets(line, sizeof(line), stdin)) {
 		uint64_t deadline = loop_now_ms() + REPLY_WAIT_MS;
-		size_t have = 0;
+		_cleanup_free_ char *question = NULL;
+		char tag[32], reply[4096];
+		int r = 0;
 
-		if (write(fd, line, strlen(line)) < 0)
-			return err_sys(err, errno, "write to the guest");
-		while (have == 0 || line[have - 1] != '\n') {
-			struct pollfd p = { .fd = fd, .events = POLLIN };
+		snprintf(tag, sizeof(tag), "#%llx ",
+			 (unsigned long long)loop_now_ms());
+		question = xasprintf("\n%s%s", tag, line);
+		while (r == 0) {
 			uint64_t now = loop_now_ms();
-			ssize_t n;
 
-			if (now >= deadline || have == sizeof(line) ||
-			    poll(&p, 1, (int)(deadline - now)) == 0)
+			if (now > deadline)
 				return err_set(err, ERR_TIMEOUT,
 					       "the guest says nothing");
-			n = read(fd, line + have, sizeof(line) - have);
-			if (n <= 0)
-				return err_set(err, ERR_UNAVAILABLE,
-					       "the guest hung up");
-			have += (size_t)n;
+			if (write(fd, question, strlen(question)) < 0)
+				return err_sys(err, errno,
+					       "write to the guest");
+			r = read_tagged(fd, tag, reply, sizeof(reply),
+					now + ASK_AGAIN_MS, err);
 		}
-		fwrite(line, 1, have, stdout);
-		fflush(stdout);
+		if (r < 0)
+			return -1;
+		puts(reply + strlen(tag));
 	}
 	return 0;
 }

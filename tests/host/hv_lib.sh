@@ -90,7 +90,7 @@ setup()
 cleanup()
 {
 	code=$?
-	[ $code -eq 0 ] || tail -n 20 "$work"/v/log/libvirtd.log || :
+	[ $code -eq 0 ] || grep error: "$work"/v/log/libvirtd.log | tail || :
 	"$srcdir/scripts/private-libvirtd" stop "$work/v" || :
 	[ -n "${KEEP:-}" ] || rm -rf "$work"
 }
@@ -140,11 +140,11 @@ wait_for()
 qemu_pid()
 {
 	for p in /proc/[0-9]*; do
-		if tr '\0' '\n' < "$p/cmdline" 2>/dev/null |
-		   grep -qxF "$1" && grep -qa qemu-system "$p/cmdline"; then
-			echo "${p#/proc/}"
-		fi
-	done
+		# Processes end while we look.
+		case $(tr '\0' ' ' 2>/dev/null < "$p/cmdline") in
+		*qemu-system*"-uuid $1 "*) echo "${p#/proc/}" ;;
+		esac
+	done 2>/dev/null
 }
 
 uuid()
