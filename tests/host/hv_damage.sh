@@ -24,6 +24,7 @@ S=$work/snapshots/s
 hv start "$b" "$T"
 sum=$(ask "$b" fill 8 4)
 hv save "$b" "$T" "$S"
+rm -rf "$work/guests/$b"
 
 for part in sandbox.mem.zst sandbox.state.zst disk.0.qcow2 manifest; do
 	size=$(stat -c %s "$S/$part")

@@ -139,9 +139,8 @@ static void layers_below_are_counted_and_sealed(void **state)
 	make(d, "disk.0.qcow2", 0444);
 	make(d, "disk.1.qcow2", 0600); /* cut off before it was sealed */
 	make(d, "disk.2.qcow2", 0600);
-	assert_int_equal(disk_settle(d->fd, "disk.2.qcow2", geteuid(), &n,
-				     NULL),
-			 0);
+	assert_int_equal(
+		disk_settle(d->fd, "disk.2.qcow2", geteuid(), &n, NULL), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(fstatat(d->fd, "disk.1.qcow2", &st, 0), 0);
 	assert_int_equal(st.st_mode & 0777, 0444);
@@ -176,9 +175,8 @@ static void a_link_in_the_place_of_a_layer_is_refused(void **state)
 
 	assert_int_equal(symlinkat("/etc/passwd", d->fd, "disk.0.qcow2"), 0);
 	make(d, "disk.1.qcow2", 0600);
-	assert_int_equal(disk_settle(d->fd, "disk.1.qcow2", geteuid(), &n,
-				     &err),
-			 -1);
+	assert_int_equal(
+		disk_settle(d->fd, "disk.1.qcow2", geteuid(), &n, &err), -1);
 }
 
 static void a_disk_name_that_is_not_ours_is_refused(void **state)
@@ -189,9 +187,8 @@ static void a_disk_name_that_is_not_ours_is_refused(void **state)
 	unsigned int n;
 
 	for (size_t i = 0; i < 4; i++)
-		assert_int_equal(disk_settle(d->fd, names[i], geteuid(), &n,
-					     NULL),
-				 -1);
+		assert_int_equal(
+			disk_settle(d->fd, names[i], geteuid(), &n, NULL), -1);
 }
 
 static void sealing_follows_no_link(void **state)
@@ -235,8 +232,8 @@ static void a_child_that_takes_too_long_is_ended(void **state)
 
 static void a_childs_last_words_are_in_the_message(void **state)
 {
-	const char *const argv[] = { "/bin/sh", "-c", "echo no luck >&2; exit 3",
-				     NULL };
+	const char *const argv[] = { "/bin/sh", "-c",
+				     "echo no luck >&2; exit 3", NULL };
 	struct child_spec child = { .argv = argv,
 				    .uid = (uid_t)-1,
 				    .timeout_ms = 10000 };
@@ -258,9 +255,8 @@ static void qemus_version_decides_machine_and_mapping(void **state)
 			 0);
 	assert_string_equal(r.machine, "pc-q35-7.2");
 	assert_false(r.ram_readonly);
-	assert_int_equal(probe_parse_version("QEMU emulator version 10.0.13",
-					     &r),
-			 0);
+	assert_int_equal(
+		probe_parse_version("QEMU emulator version 10.0.13", &r), 0);
 	assert_string_equal(r.qemu_version, "10.0.13");
 	assert_true(r.ram_readonly);
 	assert_int_equal(probe_parse_version("qemu 7", &r), -EINVAL);

@@ -53,13 +53,12 @@ static void a_mapping_is_found_by_its_file(void **state)
 	uint64_t start;
 
 	(void)state;
-	assert_int_equal(mem_map_parse(maps, "/t/template.ram", 0x100000,
-				       &start),
-			 0);
+	assert_int_equal(
+		mem_map_parse(maps, "/t/template.ram", 0x100000, &start), 0);
 	assert_true(start == 0x7f0010000000);
-	assert_int_equal(mem_map_parse(maps, "/t/template.ram", 0x200000,
-				       &start),
-			 -ENOENT);
+	assert_int_equal(
+		mem_map_parse(maps, "/t/template.ram", 0x200000, &start),
+		-ENOENT);
 }
 
 static void a_mapping_in_pieces_is_one(void **state)
@@ -76,8 +75,7 @@ static void a_mapping_in_pieces_is_one(void **state)
 
 static void a_shared_mapping_is_none(void **state)
 {
-	static const char maps[] =
-		"10000-20000 rw-s 00000000 08:01 9 /t/ram\n";
+	static const char maps[] = "10000-20000 rw-s 00000000 08:01 9 /t/ram\n";
 	uint64_t start;
 
 	(void)state;
@@ -101,8 +99,8 @@ static int map_file(struct mapped *m)
 	m->len = 64 * MEM_PAGE_SIZE;
 	if (fd < 0 || ftruncate(fd, (off_t)m->len) < 0)
 		return -1;
-	m->base = mmap(NULL, m->len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd,
-		       0);
+	m->base =
+		mmap(NULL, m->len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	close(fd);
 	return m->base == MAP_FAILED ? -1 : 0;
 }

@@ -78,16 +78,14 @@ static void any_altered_byte_of_a_manifest_is_noticed(void **state)
 		struct error err = { 0 };
 
 		text[i] ^= 1;
-		assert_int_equal(snapshot_manifest_parse(text, len, &back,
-							 &err),
-				 -1);
+		assert_int_equal(
+			snapshot_manifest_parse(text, len, &back, &err), -1);
 		assert_int_equal(err.code, ERR_DATA_LOSS);
 		text[i] ^= 1;
 	}
 	for (size_t cut = 0; cut < len; cut++)
-		assert_int_equal(snapshot_manifest_parse(text, cut, &back,
-							 NULL),
-				 -1);
+		assert_int_equal(
+			snapshot_manifest_parse(text, cut, &back, NULL), -1);
 }
 
 /* A manifest with @from replaced by @to and the right checksum. */
@@ -118,8 +116,8 @@ static enum err_code parse_edited(const char *from, const char *to)
 	size_t len;
 	_cleanup_free_ char *text = edited(from, to, &len);
 
-	return snapshot_manifest_parse(text, len, &back, &err) < 0 ? err.code :
-								     ERR_NONE;
+	return snapshot_manifest_parse(text, len, &back, &err) < 0 ? err.code
+								   : ERR_NONE;
 }
 
 static void a_newer_version_is_refused_as_such(void **state)
@@ -151,9 +149,9 @@ static void what_is_missing_or_of_another_type_is_refused(void **state)
 			 ERR_DATA_LOSS);
 	assert_int_equal(parse_edited("\"memory_mib\":512", "\"x\":512"),
 			 ERR_DATA_LOSS);
-	assert_int_equal(parse_edited("\"kind\":\"snapshot\"",
-				      "\"kind\":\"other\""),
-			 ERR_DATA_LOSS);
+	assert_int_equal(
+		parse_edited("\"kind\":\"snapshot\"", "\"kind\":\"other\""),
+		ERR_DATA_LOSS);
 }
 
 static void a_host_accepts_only_what_fits_it(void **state)
@@ -270,9 +268,9 @@ static void a_part_merely_touched_is_read_and_passes(void **state)
 
 	assert_int_equal(snapshot_add_part(d->fd, "part", &m, NULL), 0);
 	assert_int_equal(utimensat(d->fd, "part", NULL, 0), 0);
-	assert_int_equal(snapshot_check_part(d->fd, &m.parts[0],
-					     SNAPSHOT_SIZES, NULL),
-			 0);
+	assert_int_equal(
+		snapshot_check_part(d->fd, &m.parts[0], SNAPSHOT_SIZES, NULL),
+		0);
 }
 
 static void a_missing_or_shorter_part_is_refused(void **state)
@@ -282,14 +280,14 @@ static void a_missing_or_shorter_part_is_refused(void **state)
 
 	assert_int_equal(snapshot_add_part(d->fd, "part", &m, NULL), 0);
 	m.parts[0].size++;
-	assert_int_equal(snapshot_check_part(d->fd, &m.parts[0],
-					     SNAPSHOT_SIZES, NULL),
-			 -1);
+	assert_int_equal(
+		snapshot_check_part(d->fd, &m.parts[0], SNAPSHOT_SIZES, NULL),
+		-1);
 	m.parts[0].size--;
 	unlinkat(d->fd, "part", 0);
-	assert_int_equal(snapshot_check_part(d->fd, &m.parts[0],
-					     SNAPSHOT_SIZES, NULL),
-			 -1);
+	assert_int_equal(
+		snapshot_check_part(d->fd, &m.parts[0], SNAPSHOT_SIZES, NULL),
+		-1);
 }
 
 static void a_directory_without_manifest_is_no_snapshot(void **state)
