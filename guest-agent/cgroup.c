@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cgroup.c - one cgroup for each process that the node started */
+#include "cgroup.h"
+
+#include "agent.h"
+
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#define ROOT "/sys/fs/cgroup"
+/* What user processes must leave: for the agent, its buffers, the kernel. */
+#define MEMORY_RESERVE (48ull << 20)
+#define PIDS_RESERVE   128u
+
+struct stale_cgroup {
+	struct list item;
+	uint64_t serial;
+};
+
+/* 0 or -errno. */
+static int write_at(int dir, const char *name, const char *value)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		return -errno;
+	return 0;
+}
+
+static uint64_t read_number(const char *path, uint64_t otherwise)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	unsigned long long v;
+
+	return f && fscanf(f, "%llu", &v) == 1 ? v : otherwise;
+}
+
+/* A fork bomb or a leak in the guest is stopped in "user", not by taking what
+ * the agent needs.
+ */
+static void limit_user(int fd)
+{
+	uint64_t threads = read_number("/proc/sys/kernel/threads-max", 8192);
+	uint64_t pids = read_number("/proc/sys/kernel/pid_max", 32768);
+	struct sysinfo si;
+	char value[32];
+
+	if (threads < pids)
+		pids = threads;
+	if (pids > 2 * PIDS_RESERVE) {
+		snprintf(value, sizeof(value), "%llu",
+			 (unsigned long long)pids - PIDS_RESERVE);
+		write_at(fd, "pids.max", value);
+	}
+	if (sysinfo(&si) < 0)
+		return;
+	if ((uint64_t)si.totalram * si.mem_unit > 3 * MEMORY_RESERVE) {
+		snprintf(value, sizeof(value), "%llu",
+			 (unsigned long long)si.totalram * si.mem_unit -
+				 MEMORY_RESERVE);
+		write_at(fd, "memory.max", value);
+	}
+}
+
+void cgroup_setup(struct agent *agent)
+{
+	_cleanup_close_ int root = -EBADF;
+
+	root = open(ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || (mkdirat(root, "user", 0755) < 0 && errno != EEXIST)) {
+		agent_log("no cgroups: %s", strerror(errno));
+		return;
+	}
+	write_at(root, "cgroup.subtree_control", "+pids");
+	write_at(root, "cgroup.subtree_control", "+memory");
+	agent->cgroup_fd =
+		openat(root, "user", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (agent->cgroup_fd >= 0)
+		limit_user(agent->cgroup_fd);
+}
+
+static void name_of(char *dst, size_t size, uint64_t serial)
+{
+	snprintf(dst, size, "p%llu", (unsigned long long)serial);
+}
+
+int cgroup_make(struct agent *agent, uint64_t serial)
+{
+	char name[32];
+	int fd;
+
+	if (agent->cgroup_fd < 0)
+		return -EBADF;
+	name_of(name, sizeof(name), serial);
+	if (mkdirat(agent->cgroup_fd, name, 0755) < 0)
+		return -EBADF;
+	fd = openat(agent->cgroup_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -EBADF : fd;
+}
+
+bool cgroup_kill(int fd)
+{
+	return fd >= 0 && write_at(fd, "cgroup.kill", "1") == 0;
+}
+
+/* Whether cgroup.events has this line. */
+static bool has_event(int fd, const char *line)
+{
+	_cleanup_close_ int f = openat(fd, "cgroup.events",
+				       O_RDONLY | O_CLOEXEC);
+	char text[256];
+	ssize_t n;
+
+	if (f < 0)
+		return false;
+	n = read(f, text, sizeof(text) - 1);
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return strstr(text, line) != NULL;
+}
+
+bool cgroup_is_populated(int fd)
+{
+	return fd >= 0 && has_event(fd, "populated 1");
+}
+
+/* True: it is gone. */
+static bool try_remove(struct agent *agent, uint64_t serial)
+{
+	char name[32];
+
+	name_of(name, sizeof(name), serial);
+	return unlinkat(agent->cgroup_fd, name, AT_REMOVEDIR) == 0 ||
+	       errno != EBUSY;
+}
+
+void cgroup_remove(struct agent *agent, uint64_t serial)
+{
+	struct stale_cgroup *s;
+
+	if (agent->cgroup_fd < 0 || try_remove(agent, serial))
+		return;
+	s = xcalloc(1, sizeof(*s));
+	s->serial = serial;
+	list_add_tail(&agent->stale_cgroups, &s->item);
+}
+
+void cgroup_remove_stale(struct agent *agent)
+{
+	list_for_each(&agent->stale_cgroups, s, struct stale_cgroup, item) {
+		if (!try_remove(agent, s->serial))
+			continue;
+		list_del(&s->item);
+		free(s);
+	}
+}
+
+int cgroup_freeze(int user_fd, bool freeze, uint32_t wait_ms)
+{
+	const char *want = freeze ? "frozen 1" : "frozen 0";
+	struct pollfd p = { .events = POLLPRI };
+	_cleanup_close_ int events = -EBADF;
+	char drain[256];
+	int r;
+
+	if (user_fd < 0)
+		return 0;
+	events = openat(user_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	if (events < 0)
+		return -errno;
+	p.fd = events;
+	r = write_at(user_fd, "cgroup.freeze", freeze ? "1" : "0");
+	for (uint32_t waited = 0; r == 0; waited += 10) {
+		if (pread(events, drain, sizeof(drain), 0) < 0)
+			return -errno;
+		if (has_event(user_fd, want))
+			return 0;
+		if (waited >= wait_ms)
+			return -ETIMEDOUT;
+		poll(&p, 1, 10);
+	}
+	return r;
+}

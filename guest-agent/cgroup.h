@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cgroup.h - one cgroup for each process that the node started
+ *
+ * All lie below "user", which leaves the agent some memory and some pids. Where
+ * there are none (tests, no root), processes have their process group only.
+ */
+#ifndef AGENT_CGROUP_H
+#define AGENT_CGROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct agent;
+
+/* As PID 1, cgroup2 being mounted: make "user". Failure is logged; the agent
+ * then works without.
+ */
+void cgroup_setup(struct agent *agent);
+
+/* Make the cgroup of this number. Its directory, or -EBADF: there is none. */
+int cgroup_make(struct agent *agent, uint64_t serial);
+
+/* Kill all in it. False: there is no cgroup. */
+bool cgroup_kill(int fd);
+
+/* Whether anything is alive in it. */
+bool cgroup_is_populated(int fd);
+
+/* Remove it now, or as soon as it is empty. */
+void cgroup_remove(struct agent *agent, uint64_t serial);
+/* Something has died: try those again. */
+void cgroup_remove_stale(struct agent *agent);
+
+/* Freeze or thaw all that the node started; waits up to @wait_ms for the
+ * kernel to say so. Blocks. 0 or -errno.
+ */
+int cgroup_freeze(int user_fd, bool freeze, uint32_t wait_ms);
+
+#endif /* AGENT_CGROUP_H */
