@@ -43,9 +43,9 @@
 #define WARNINGS_MAX	  8
 
 enum link_state {
-	LINK_CONNECTING,  /* the transport is not in step yet */
-	LINK_HELLO,	  /* Hello or Configure is under way */
-	LINK_READY,	  /* clients' calls may go */
+	LINK_CONNECTING, /* the transport is not in step yet */
+	LINK_HELLO,	 /* Hello or Configure is under way */
+	LINK_READY,	 /* clients' calls may go */
 	LINK_STATE_COUNT,
 };
 
@@ -157,6 +157,11 @@ struct agent_call *agent_call_start(struct agent_link *link, const char *method,
 				    struct grpc_status *why)
 {
 	return start(link, method, AGENT_CALLS_MAX, timeout_ms, ops, arg, why);
+}
+
+unsigned int agent_calls(const struct agent_link *link)
+{
+	return link->n_calls;
 }
 
 struct grpc_call *agent_call_grpc(struct agent_call *c)
@@ -446,7 +451,8 @@ static void on_deadline(void *arg)
 
 static struct agent_link *find_any(struct front *front, const char *key)
 {
-	list_for_each (&front->links, link, struct agent_link, link) {
+	list_for_each(&front->links, link, struct agent_link, link)
+	{
 		if (!strcmp(link->key, key))
 			return link;
 	}
@@ -532,8 +538,8 @@ void agent_detach(struct front *front, uint64_t id,
 
 	grpc_status_set(&st, GRPC_UNAVAILABLE,
 			str_empty(m->reason) ? "UNAVAILABLE" : m->reason, "%s",
-			str_empty(m->message) ? "the sandbox was detached" :
-						m->message);
+			str_empty(m->message) ? "the sandbox was detached"
+					      : m->message);
 	st.retry_ms = 1000;
 	if (link)
 		link_free(link, &st);
@@ -546,8 +552,8 @@ void agent_free_all(struct front *front)
 
 	grpc_status_set(&st, GRPC_UNAVAILABLE, "UNAVAILABLE", "front stops");
 	while (!list_empty(&front->links)) {
-		struct agent_link *link = list_entry(front->links.next,
-						     struct agent_link, link);
+		struct agent_link *link =
+			list_entry(front->links.next, struct agent_link, link);
 
 		link->attach_id = 0;
 		link_free(link, &st);
@@ -595,15 +601,16 @@ void agent_engine_call(struct front *front, uint64_t id,
 	struct engine_ask *ask;
 	struct grpc_status st;
 
-	for (size_t i = 0;
-	     i < sizeof(engine_methods) / sizeof(*engine_methods); i++) {
+	for (size_t i = 0; i < sizeof(engine_methods) / sizeof(*engine_methods);
+	     i++) {
 		if (!strcmp(m->method, engine_methods[i].method))
 			desc = engine_methods[i].answer;
 	}
 	if (!link || !desc) {
 		grpc_status_set(&st, link ? GRPC_INTERNAL : GRPC_UNAVAILABLE,
-				NULL, link ? "no such method of the agent" :
-					     "the guest is not attached");
+				NULL,
+				link ? "no such method of the agent"
+				     : "the guest is not attached");
 		if (!link)
 			st.retry_ms = 1000;
 		engine_reply(front->engine, id, &st, NULL, 0);

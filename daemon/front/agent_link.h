@@ -19,7 +19,11 @@ struct agent_link;
 struct front;
 
 /* Calls at once to one guest, of clients; a few more are for the engine. */
-#define AGENT_CALLS_MAX	       64
+#define AGENT_CALLS_MAX 64
+/* Of these, at most so many for connections to exposed ports: whoever can reach
+ * a port must not shut out execs.
+ */
+#define AGENT_TUBES_MAX	       48
 #define AGENT_ENGINE_CALLS_MAX 8
 /* Attaching takes no longer than this when the engine names no deadline. */
 #define AGENT_ATTACH_MS	    5000
@@ -41,6 +45,9 @@ struct agent_call_ops {
 
 /* The link of a guest that is attached and configured; NULL: none. */
 struct agent_link *agent_find(struct front *front, const char *key);
+
+/* Calls under way. */
+unsigned int agent_calls(const struct agent_link *link);
 
 /* Begin a call of AgentService. NULL: *@why tells why not. */
 struct agent_call *agent_call_start(struct agent_link *link, const char *method,

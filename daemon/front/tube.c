@@ -326,7 +326,7 @@ static bool start(struct tube *t)
 	struct agent_link *link = agent_find(t->front, t->sandbox_id);
 	struct grpc_status why;
 
-	if (!link)
+	if (!link || agent_calls(link) >= AGENT_TUBES_MAX)
 		return false;
 	t->agent = agent_call_start(link, "Tunnel", t->probe ? CONNECT_MS : 0,
 				    &agent_ops, t, &why);
