@@ -32,8 +32,13 @@ struct grpc_call;
 /* Bytes in flight towards us: per stream, and per connection. */
 #define GRPC_STREAM_WINDOW (256u << 10)
 #define GRPC_CONN_WINDOW   (4u << 20)
-#define GRPC_HEADERS_MAX   (16u << 10)
-#define GRPC_STREAMS_MAX   250u /* default of streams_max */
+/* What all calls of a connection may hold of messages that are not whole, or not
+ * delivered: a call that goes over it fails with RESOURCE_EXHAUSTED. Room for
+ * GRPC_STREAMS_MAX paused calls and some of the largest messages.
+ */
+#define GRPC_HELD_MAX	 (96u << 20)
+#define GRPC_HEADERS_MAX (16u << 10)
+#define GRPC_STREAMS_MAX 250u /* default of streams_max */
 
 enum grpc_code {
 	GRPC_OK = 0,

@@ -32,6 +32,7 @@ static void call_free(struct grpc_call *call)
 	grpc_call_forget_stream(call);
 	grpc_call_drop_out(call);
 	grpc_in_free(&call->in);
+	grpc_call_account(call);
 	list_del(&call->ready);
 	list_del(&call->link);
 	free(call);
@@ -42,6 +43,14 @@ void grpc_call_ready(struct grpc_call *call)
 	if (list_empty(&call->ready))
 		list_add_tail(&call->conn->ready, &call->ready);
 	grpc_conn_wake(call->conn);
+}
+
+void grpc_call_account(struct grpc_call *call)
+{
+	size_t held = grpc_in_left(&call->in);
+
+	call->conn->held += held - call->held;
+	call->held = held;
 }
 
 void grpc_call_drop_out(struct grpc_call *call)
@@ -172,6 +181,10 @@ static void deliver(struct grpc_call *call)
 	}
 	if (r < 0)
 		bad_message(call, r);
+	/* What will never be delivered is not kept until the stream ends. */
+	if (call->finished || call->done_due)
+		grpc_in_free(&call->in);
+	grpc_call_account(call);
 	open_window(call);
 }
 

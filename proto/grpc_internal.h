@@ -168,6 +168,7 @@ struct grpc_call {
 	/* receiving */
 	struct grpc_in in;
 	size_t received, consumed; /* of the stream's window, ever */
+	size_t held;		   /* its part of conn->held */
 	size_t parsed;		   /* of @received, taken out of @in */
 	bool paused;
 	bool headers_in;   /* client: the response's; server: the request's */
@@ -216,6 +217,8 @@ struct grpc_conn {
 
 	const uint8_t *pending; /* of nghttp2's last frame, not given out yet */
 	size_t pending_len;
+
+	size_t held; /* bytes in all calls' @in */
 
 	uint64_t now_ms;
 	uint64_t deadline_ms; /* no call's is earlier */
@@ -272,6 +275,8 @@ void grpc_call_fail(struct grpc_call *call, enum grpc_code code,
 		    const char *text);
 /* Runs what is due; may free @call. */
 void grpc_call_dispatch(struct grpc_call *call);
+/* After bytes went into or out of @in. */
+void grpc_call_account(struct grpc_call *call);
 void grpc_call_drop_out(struct grpc_call *call);
 void grpc_call_set_deadline(struct grpc_call *call, uint64_t timeout_ms);
 

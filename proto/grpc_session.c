@@ -380,8 +380,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
 		return 0;
 	if (!call->conn->server && !call->headers_in)
 		return 0;
+	if (call->conn->held + len > GRPC_HELD_MAX) {
+		grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
+			       "the connection's calls hold too much");
+		return 0;
+	}
 	call->received += len;
 	grpc_in_append(&call->in, data, len);
+	grpc_call_account(call);
 	grpc_call_ready(call);
 	return 0;
 }

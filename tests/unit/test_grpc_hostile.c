@@ -364,6 +364,50 @@ static void a_peer_that_sends_and_never_reads_is_cut_off(void **state)
 	assert_int_equal(rc, -EPROTO);
 }
 
+static void answers_that_are_not_read_are_bounded(void **state)
+{
+	struct grpc_settings set = { .streams_max = 100000 };
+	const uint8_t *p;
+	ssize_t n;
+	int rc = 0;
+
+	(void)state;
+	pair_fini(&pair);
+	pair_init(&pair, NULL, &set);
+	raw_run(pair.server);
+	for (int i = 0; i < 10000 && rc == 0; i++) {
+		request("GET", GRPC_TYPE, NULL, NULL);
+		n = nghttp2_session_mem_send(raw.session, &p);
+		if (n > 0)
+			rc = grpc_conn_feed(pair.server, p, (size_t)n);
+	}
+	assert_int_equal(rc, -EPROTO);
+	raw_run(pair.server);
+	assert_int_equal(raw.goaway, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+static void what_all_calls_hold_is_bounded(void **state)
+{
+	static uint8_t part[GRPC_MESSAGE_MAX];
+	unsigned int refused = 0;
+
+	(void)state;
+	/* Claims all and sends all but a few bytes. */
+	part[2] = 0x40;
+	for (unsigned int i = 0; i < 30; i++) {
+		raw.grpc_status[0] = '\0';
+		send_body((const char *)part, sizeof(part), true);
+		refused += !strcmp(raw.grpc_status, "8");
+	}
+	assert_int_equal(refused, 30 - GRPC_HELD_MAX / GRPC_MESSAGE_MAX);
+	/* The connection goes on, and a call that ends makes room. */
+	grpc_call_cancel(pair_served(&pair, 0)->call);
+	raw_run(pair.server);
+	part[2] = 0;
+	send_body((const char *)part, 5, false);
+	assert_int_equal(pair_served(&pair, 30)->messages, 1);
+}
+
 static void garbage_ends_the_connection_and_its_calls(void **state)
 {
 	uint8_t garbage[1000];
@@ -508,6 +552,8 @@ int main(int argc, char **argv)
 		T(a_flood_of_resets_ends_the_connection),
 		T(resets_at_a_human_pace_are_fine),
 		T(a_peer_that_sends_and_never_reads_is_cut_off),
+		T(answers_that_are_not_read_are_bounded),
+		T(what_all_calls_hold_is_bounded),
 		T(garbage_ends_the_connection_and_its_calls),
 		T(what_does_not_begin_as_http2_is_refused),
 		T(answers_that_are_not_grpc_become_statuses),

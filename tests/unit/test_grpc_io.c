@@ -205,6 +205,29 @@ static void a_call_goes_through_a_socket(void **state)
 	assert_int_equal(server.readies, 1);
 }
 
+static void a_quiet_connection_needs_no_kick(void **state)
+{
+	struct grpc_call *call;
+	int fds[2];
+
+	(void)state;
+	make_pair(fds);
+	add_client(fds[0], NULL);
+	add_server(fds[1], NULL);
+	echo_once(1);
+	while (sd_event_run(loop_event(loop), 0) > 0)
+		;
+	call = start();
+	while (sd_event_run(loop_event(loop), 0) > 0)
+		;
+	grpc_call_half_close(call);
+	run_until(&dones, 2);
+	call = start();
+	grpc_call_cancel(call);
+	run_until(&dones, 3);
+	assert_int_equal(last_st.code, GRPC_CANCELLED);
+}
+
 static void a_message_larger_than_every_buffer_passes(void **state)
 {
 	int fds[2];
@@ -501,6 +524,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_call_goes_through_a_socket),
+		T(a_quiet_connection_needs_no_kick),
 		T(a_message_larger_than_every_buffer_passes),
 		T(the_peer_s_end_closes_with_a_reason),
 		T(closing_is_told_from_the_loop),
