@@ -95,3 +95,8 @@ UNIT_TESTS += %D%/test_hv_xml %D%/test_mem_file %D%/test_mem_pages \
 EXTRA_DIST += %D%/golden/hv_cold_tcg.xml %D%/golden/hv_clone_kvm.xml
 UNIT_TESTS += %D%/test_front_check
 tests_unit_test_front_check_LDADD = $(FRONT_LIBS) $(CMOCKA_LIBS)
+# Images: the store with the real mkimage, and mkimage's own parts.
+IMAGE_TAR = %D%/image_tar.c %D%/image_tar.h
+UNIT_TESTS += %D%/test_image_store
+%C%_test_image_store_SOURCES = %D%/test_image_store.c $(IMAGE_TAR)
+%C%_test_image_store_LDADD = $(ENGINE_LIBS) $(ARCHIVE_LIBS) $(CMOCKA_LIBS)
