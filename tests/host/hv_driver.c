@@ -5,7 +5,7 @@
  *
  * Settings come from the environment: HV_URI HV_KERNEL HV_INITRD HV_STATE
  * HV_IMAGE HV_ROOT (guests' directories are below it), and optionally HV_UID
- * HV_TAP HV_CPU HV_MEMORY HV_DISK (MiB). "-" for TEMPLATE means none.
+ * HV_TAP HV_CPU HV_MEMORY HV_DISK (MiB) HV_ACCEL (auto, kvm or tcg). "-" for TEMPLATE means none.
  */
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -259,6 +259,15 @@ static void on_no_link(void *arg)
 	begin(arg);
 }
 
+static enum probe_wish accelerator(void)
+{
+	const char *wish = setting("HV_ACCEL", "tcg");
+
+	if (!strcmp(wish, "auto"))
+		return PROBE_AUTO;
+	return !strcmp(wish, "kvm") ? PROBE_KVM : PROBE_TCG;
+}
+
 static int fill_spec(struct run *run, const char *uuid)
 {
 	struct guest_spec *spec = &run->spec;
@@ -282,7 +291,7 @@ int main(int argc, char **argv)
 {
 	struct hv_libvirt_config config = {
 		.uri = setting("HV_URI", "qemu:///system"),
-		.accelerator = PROBE_TCG,
+		.accelerator = accelerator(),
 		.vsock = HV_VSOCK_NO,
 		.kernel = setting("HV_KERNEL", "/vmlinuz"),
 		.initrd = setting("HV_INITRD", "/initrd.img"),
