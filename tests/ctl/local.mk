@@ -7,7 +7,7 @@ check_PROGRAMS += %D%/fake_node
 %C%_fake_node_LDADD = $(CTL_LIBS)
 
 CTL_TESTS = %D%/test_answers.sh %D%/test_exec.sh %D%/test_copy.sh \
-	%D%/test_streams.sh %D%/test_tls.sh
+	%D%/test_streams.sh %D%/test_tls.sh %D%/test_packaging.sh
 TESTS += $(CTL_TESTS)
 dist_check_SCRIPTS += $(CTL_TESTS)
 EXTRA_DIST += %D%/lib.sh
