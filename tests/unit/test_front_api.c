@@ -529,6 +529,59 @@ static void a_drain_is_answered_when_the_clients_are_gone(void **state)
 	client_close(&cc);
 }
 
+static void at_connections_max_the_next_client_waits(void **state)
+{
+	Sandbox__Node__V1__GetNodeRequest m =
+		SANDBOX__NODE__V1__GET_NODE_REQUEST__INIT;
+	Sandbox__Ipc__V1__Setup limits = SANDBOX__IPC__V1__SETUP__INIT;
+	struct rig *rig = *state;
+	struct client_conn cc[3];
+	struct client_call c;
+
+	limits.connections_max = 2;
+	rig_setup(rig, &limits, NULL);
+	for (int i = 0; i < 2; i++) {
+		client_connect(rig, &cc[i]);
+		client_unary(&cc[i], &c, "GetNode", &m.base);
+	}
+	client_connect(rig, &cc[2]);
+	client_start(&cc[2], &c, "GetNode");
+	client_send(&c, &m.base);
+	grpc_call_half_close(c.call);
+	rig_settle(rig);
+	assert_false(c.done);
+	assert_int_equal(rig->front->n_clients, 2);
+	client_close(&cc[0]);
+	rig_until(rig, c.done);
+	assert_int_equal(c.st.code, GRPC_OK);
+	client_close(&cc[1]);
+	client_close(&cc[2]);
+}
+
+static void malformed_http2_ends_that_connection_only(void **state)
+{
+	Sandbox__Node__V1__GetNodeRequest m =
+		SANDBOX__NODE__V1__GET_NODE_REQUEST__INIT;
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct rig *rig = *state;
+	struct client_conn cc;
+	struct client_call c;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	client_connect(rig, &cc);
+	client_unary(&cc, &c, "GetNode", &m.base);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", rig->path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(send(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27, 0),
+			 27);
+	rig_until(rig, rig->front->n_clients == 2);
+	rig_until(rig, rig->front->n_clients == 1);
+	close(fd);
+	client_unary(&cc, &c, "GetNode", &m.base);
+	assert_int_equal(c.st.code, GRPC_OK);
+	client_close(&cc);
+}
+
 static void a_peer_of_another_uid_is_cut_off(void **state)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -581,6 +634,8 @@ int main(int argc, char **argv)
 		T(events_are_streamed_in_pages_and_then_as_they_come),
 		T(a_reader_that_is_too_late_is_told_where_the_log_begins),
 		T(a_drain_is_answered_when_the_clients_are_gone),
+		T(at_connections_max_the_next_client_waits),
+		T(malformed_http2_ends_that_connection_only),
 		T(a_peer_of_another_uid_is_cut_off),
 	};
 
