@@ -225,6 +225,7 @@ struct agent_side {
 	char method[32];
 	uint64_t left; /* of the flood */
 	bool begun;
+	bool listens, quiet;
 };
 
 static void agent_send(struct agent_side *a, const ProtobufCMessage *m)
@@ -343,12 +344,21 @@ static void agent_tunnel(struct agent_side *a, const uint8_t *data, size_t len)
 			r.output_case =
 				SANDBOX__NODE__V1__TUNNEL_RESPONSE__OUTPUT_CONNECTED;
 			r.connected = true;
+			a->listens = m->start->port == 82;
 			agent_send(a, &r.base);
 		}
 	} else {
 		r.output_case = SANDBOX__NODE__V1__TUNNEL_RESPONSE__OUTPUT_DATA;
 		r.data = m->data;
-		agent_send(a, &r.base);
+		a->rig->tunnelled += m->data.len;
+		/* Port 82 says all it has to say at once, then only listens. */
+		if (!a->quiet)
+			agent_send(a, &r.base);
+		if (a->listens && !a->quiet) {
+			r.data.len = 0;
+			agent_send(a, &r.base);
+			a->quiet = true;
+		}
 	}
 	sandbox__node__v1__tunnel_request__free_unpacked(m, NULL);
 }
@@ -402,9 +412,11 @@ static void agent_half_close(struct grpc_call *call, void *arg)
 		/* A last word, then the guest's own end. */
 		r.output_case = SANDBOX__NODE__V1__TUNNEL_RESPONSE__OUTPUT_DATA;
 		r.data = (ProtobufCBinaryData){ 3, (uint8_t *)(size_t) "bye" };
-		agent_send(a, &r.base);
-		r.data.len = 0;
-		agent_send(a, &r.base);
+		if (!a->quiet) {
+			agent_send(a, &r.base);
+			r.data.len = 0;
+			agent_send(a, &r.base);
+		}
 		grpc_call_finish(call, &ok);
 	}
 }

@@ -69,7 +69,7 @@ struct rig {
 	enum agent_way way;
 	uint64_t flood;
 	unsigned int hellos, configures, agent_cancels;
-	uint64_t agent_sent;
+	uint64_t agent_sent, tunnelled;
 	struct list agent_calls;
 	struct grpc_io *agent_io;
 	bool agent_closed;

@@ -105,6 +105,25 @@ static void bytes_go_both_ways_and_each_side_ends_alone(void **state)
 	close(fd);
 }
 
+static void a_guest_that_has_said_all_can_still_listen(void **state)
+{
+	struct port_rig *pr = *state;
+	char buf[16];
+	int fd;
+
+	expose(pr, 82, 0);
+	fd = join(pr);
+	assert_int_equal(send(fd, "once", 4, 0), 4);
+	assert_int_equal(get(pr, fd, buf, sizeof(buf)), 4);
+	assert_int_equal(get(pr, fd, buf, sizeof(buf)), 0);
+	assert_int_equal(send(fd, "more", 4, MSG_NOSIGNAL), 4);
+	rig_until(pr->rig, pr->rig->tunnelled == 8);
+	shutdown(fd, SHUT_WR);
+	rig_until(pr->rig, list_empty(&pr->rig->agent_calls));
+	assert_int_equal(pr->rig->agent_cancels, 0);
+	close(fd);
+}
+
 static void megabytes_pass_unchanged(void **state)
 {
 	enum { LEN = 8 << 20 };
@@ -236,6 +255,7 @@ int main(int argc, char **argv)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(bytes_go_both_ways_and_each_side_ends_alone),
+		T(a_guest_that_has_said_all_can_still_listen),
 		T(megabytes_pass_unchanged),
 		T(a_refused_port_resets_the_connection),
 		T(waiting_for_a_server_ends_when_it_listens),
