@@ -346,6 +346,8 @@ static void agent_tunnel(struct agent_side *a, const uint8_t *data, size_t len)
 			r.connected = true;
 			a->listens = m->start->port == 82;
 			agent_send(a, &r.base);
+			if (m->start->port == 83)
+				grpc_call_pause(a->call, true);
 		}
 	} else {
 		r.output_case = SANDBOX__NODE__V1__TUNNEL_RESPONSE__OUTPUT_DATA;

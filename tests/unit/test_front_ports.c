@@ -124,6 +124,32 @@ static void a_guest_that_has_said_all_can_still_listen(void **state)
 	close(fd);
 }
 
+static void a_guest_that_does_not_take_stops_the_sender(void **state)
+{
+	enum { LEN = 256 << 10, TOO_MUCH = 48 << 20 };
+	struct port_rig *pr = *state;
+	_cleanup_free_ uint8_t *out = xcalloc(1, LEN);
+	size_t sent = 0;
+	int fd, full = 0;
+
+	expose(pr, 83, 0);
+	fd = join(pr);
+	while (full < 20 && sent < TOO_MUCH) {
+		ssize_t n = send(fd, out, LEN, MSG_DONTWAIT);
+
+		if (n > 0) {
+			sent += (size_t)n;
+			full = 0;
+		} else {
+			full++;
+		}
+		sd_event_run(loop_event(pr->rig->loop), 5000);
+	}
+	/* The kernel's buffers take some, front two windows or so. */
+	assert_true(sent < TOO_MUCH);
+	close(fd);
+}
+
 static void megabytes_pass_unchanged(void **state)
 {
 	enum { LEN = 8 << 20 };
@@ -256,6 +282,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(bytes_go_both_ways_and_each_side_ends_alone),
 		T(a_guest_that_has_said_all_can_still_listen),
+		T(a_guest_that_does_not_take_stops_the_sender),
 		T(megabytes_pass_unchanged),
 		T(a_refused_port_resets_the_connection),
 		T(waiting_for_a_server_ends_when_it_listens),
