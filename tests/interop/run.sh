@@ -12,7 +12,6 @@ set -u
 src=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${1:-.}" && pwd)
 work=$build/tests/interop
-server=$work/echo_server
 tmp=$(mktemp -d)
 failed=0
 pids=
@@ -53,13 +52,13 @@ check()
 	verdict "$name" $?
 }
 
-# start NAME ARG..: a server; its address is then in $tmp/NAME.addr
+# start NAME PROGRAM ARG..: a server; its addresses are then in $tmp/NAME.addr
 start()
 {
-	local name=$1
-	shift
+	local name=$1 program=$work/$2
+	shift 2
 	mkfifo "$tmp/$name.in"
-	"$server" "$@" < "$tmp/$name.in" > "$tmp/$name.out" \
+	(cd "$build" && exec "$program" "$@") < "$tmp/$name.in" > "$tmp/$name.out" \
 		2> "$tmp/$name.err" &
 	pids="$pids $!"
 	# Held open by this shell: the servers end with it.
@@ -82,7 +81,7 @@ ca()
 		-out "$tmp/$1.pem" 2>/dev/null
 }
 
-# leaf NAME CA
+# leaf NAME CA USAGE
 leaf()
 {
 	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
@@ -90,11 +89,14 @@ leaf()
 		2>/dev/null &&
 	openssl x509 -req -in "$tmp/$1.csr" -CA "$tmp/$2.pem" \
 		-CAkey "$tmp/$2.key" -CAcreateserial -days 2 \
-		-extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") \
+		-extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1"
+			echo "extendedKeyUsage=$3") \
 		-out "$tmp/$1.pem" 2>/dev/null
 }
 
-[ -x "$server" ] || die "no $server: make it first"
+for program in echo_server front_server; do
+	[ -x "$work/$program" ] || die "no $program: make interop"
+done
 cp "$src/package.json" "$src/package-lock.json" "$work/"
 if ! cmp -s "$work/package-lock.json" "$work/node_modules/.installed"; then
 	# Not "ci": that wants buf's binaries for every platform in the lock.
@@ -106,18 +108,21 @@ fi
 buf=$work/node_modules/.bin/buf
 export BUF_CACHE_DIR=$tmp/buf
 
-if ! { ca ca && ca otherca && leaf server ca && leaf client ca &&
-       leaf other otherca; }; then
+if ! { ca ca && ca otherca && leaf server ca serverAuth &&
+       leaf client ca clientAuth && leaf other otherca clientAuth; }; then
 	die "openssl makes no certificates"
 fi
-start unix "unix:$tmp/s"
-start plain tcp
-start tls tcp "$tmp/server.pem" "$tmp/server.key" "$tmp/ca.pem"
+start unix echo_server "unix:$tmp/s"
+start plain echo_server tcp
+start tls echo_server tcp "$tmp/server.pem" "$tmp/server.key" "$tmp/ca.pem"
+start front front_server "$tmp/server.pem" "$tmp/server.key" "$tmp/ca.pem"
+read -r front front_tls < "$tmp/front.addr"
 plain=$(cat "$tmp/plain.addr")
 tls=$(cat "$tmp/tls.addr")
 
 # ---- grpc-js, over a unix socket and TLS ----
 (cd "$work" && node "$src/interop.js" "unix:$tmp/s" "$tls" "$tmp") || failed=1
+(cd "$work" && node "$src/front.js" "$front" "$front_tls" "$tmp") || failed=1
 
 # ---- buf ----
 check buf_lint_is_clean "$buf" lint "$src/../../proto"
@@ -148,6 +153,13 @@ check a_call_by_reflection_over_mutual_tls finds SERVING \
 	--key "$tmp/client.key" -d '{}' \
 	"https://localhost:${tls##*:}/$health/Check"
 
+check front_shows_its_api finds '^sandbox.node.v1.NodeService$' \
+	--http2-prior-knowledge --unix-socket "$front" --list-services \
+	http://localhost
+check front_is_called_by_reflection finds '^{' --http2-prior-knowledge \
+	--unix-socket "$front" -d '{}' \
+	http://localhost/sandbox.node.v1.NodeService/GetNode
+
 # ---- h2load ----
 # One StringValue "hello", prefix and all.
 printf '\0\0\0\0\7\12\5hello' > "$tmp/body"
@@ -156,6 +168,14 @@ h2load -n 20000 -c 8 -m 20 -d "$tmp/body" -H 'content-type: application/grpc' \
 	> "$tmp/out" 2>&1
 grep -q '20000 succeeded, 0 failed' "$tmp/out"
 verdict h2load_20000_calls $?
+grep '^finished' "$tmp/out"
+
+printf '\0\0\0\0\0' > "$tmp/body"
+h2load -n 5000 -c 4 -m 20 -d "$tmp/body" -H 'content-type: application/grpc' \
+	-H 'te: trailers' --base-uri="unix:$front" \
+	"http://localhost/sandbox.node.v1.NodeService/GetNode" > "$tmp/out" 2>&1
+grep -q '5000 succeeded, 0 failed' "$tmp/out"
+verdict h2load_5000_calls_through_front $?
 grep '^finished' "$tmp/out"
 
 # What is not gRPC is told so in HTTP.
