@@ -5,8 +5,10 @@
  * kernel's word for its uid, over TCP by its certificate. Who may not call is
  * cut off without an answer.
  *
- * At connections_max the listeners rest until a connection goes; what waits,
- * waits in the kernel's queue. A handshake has GRPC_IO_HANDSHAKE_MS.
+ * At connections_max of its own a listener rests until a connection goes; what
+ * waits, waits in the kernel's queue. A handshake has GRPC_IO_HANDSHAKE_MS, and
+ * only a quarter of the connections may be at it: the oldest of these makes way
+ * for the next, so that peers that never finish keep out nobody who does.
  */
 #include "front/listener.h"
 
@@ -29,7 +31,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define KEEPALIVE_MS  60000
+#define KEEPALIVE_MS   60000
 #define ACCEPT_REST_MS 500
 /* Log lines about refused peers, a minute. */
 #define REFUSALS_LOGGED 20
@@ -41,6 +43,8 @@ struct listener {
 	bool tls;
 	sd_event_source *io;
 	sd_event_source *timer;
+	unsigned int n; /* connections */
+	unsigned int n_unready;
 	uint64_t log_since_ms;
 	unsigned int logged;
 };
@@ -48,9 +52,10 @@ struct listener {
 struct connection {
 	struct list link;
 	struct client client;
-	struct listener *listener; /* NULL: it is gone */
+	struct listener *listener; /* outlives it */
 	struct grpc_conn *conn;
 	struct grpc_io *io;
+	bool unready; /* the handshake goes on */
 };
 
 static void log_refusal(struct listener *l, const char *who, const char *why)
@@ -58,8 +63,6 @@ static void log_refusal(struct listener *l, const char *who, const char *why)
 	uint64_t now = loop_now_ms();
 	char text[256];
 
-	if (!l)
-		return;
 	if (now - l->log_since_ms > 60000) {
 		l->log_since_ms = now;
 		l->logged = 0;
@@ -70,24 +73,47 @@ static void log_refusal(struct listener *l, const char *who, const char *why)
 	log_warn("a client (%s) was refused: %s", who, text);
 }
 
-static void rest_listeners(struct front *front)
+static void rest_or_go_on(struct listener *l)
 {
-	bool on = front->n_clients < front->connections_max && !front->draining;
+	bool on = l->n < l->front->connections_max && !l->front->draining;
 
-	list_for_each (&front->listeners, l, struct listener, link)
-		sd_event_source_set_enabled(l->io,
-					    on ? SD_EVENT_ON : SD_EVENT_OFF);
+	sd_event_source_set_enabled(l->io, on ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
+static void now_ready(struct connection *c)
+{
+	if (c->unready)
+		c->listener->n_unready--;
+	c->unready = false;
 }
 
 static void connection_free(struct connection *c)
 {
 	struct front *front = c->client.front;
+	struct listener *l = c->listener;
 
+	now_ready(c);
 	list_del(&c->link);
 	free(c);
+	l->n--;
 	front->n_clients--;
-	rest_listeners(front);
+	rest_or_go_on(l);
 	front_client_gone(front);
+}
+
+/* One more wants to shake hands: make room. */
+static void push_out(struct listener *l)
+{
+	if (l->n_unready < l->front->connections_max / 4 + 1)
+		return;
+	list_for_each(&l->front->clients, c, struct connection, link)
+	{
+		if (c->listener != l || !c->unready)
+			continue;
+		now_ready(c);
+		grpc_io_close(c->io, "a newer one took its place");
+		return;
+	}
 }
 
 static void on_accept_call(struct grpc_call *call, const char *path, void *arg)
@@ -105,6 +131,7 @@ static void on_ready(struct grpc_io *io, void *arg)
 	struct front *front = c->client.front;
 	struct error err = { 0 };
 
+	now_ready(c);
 	if (!grpc_io_ssl(io) ||
 	    tls_identify(grpc_io_ssl(io), front->identities,
 			 front->n_identities, c->client.identity,
@@ -168,11 +195,15 @@ static void begin(struct listener *l, int fd)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 },
 			   sizeof(int));
 	}
+	push_out(l);
 	c = xcalloc(1, sizeof(*c));
 	c->client.front = front;
 	snprintf(c->client.identity, sizeof(c->client.identity), "%s",
 		 identity);
 	c->listener = l;
+	c->unready = true;
+	l->n_unready++;
+	l->n++;
 	c->conn = grpc_conn_new_server(&conn_ops, c, &settings, loop_now_ms());
 	list_add_tail(&front->clients, &c->link);
 	front->n_clients++;
@@ -182,7 +213,7 @@ static void begin(struct listener *l, int fd)
 
 static void on_rest_over(void *arg)
 {
-	rest_listeners(((struct listener *)arg)->front);
+	rest_or_go_on(arg);
 }
 
 static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
@@ -202,7 +233,7 @@ static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
 		return 0;
 	}
 	begin(l, conn);
-	rest_listeners(l->front);
+	rest_or_go_on(l);
 	return 0;
 }
 
@@ -220,24 +251,27 @@ int listener_add(struct front *front, int fd, bool tls, struct error *err)
 		return err_sys(err, -r, "listen for clients");
 	}
 	list_add_tail(&front->listeners, &l->link);
-	rest_listeners(front);
+	rest_or_go_on(l);
 	return 0;
 }
 
 void listener_drain(struct front *front)
 {
-	rest_listeners(front);
-	list_for_each (&front->clients, c, struct connection, link)
+	list_for_each(&front->listeners, l, struct listener, link)
+		rest_or_go_on(l);
+	list_for_each(&front->clients, c, struct connection, link)
 		grpc_conn_drain(c->conn);
 }
 
 void listener_free_all(struct front *front)
 {
-	list_for_each (&front->clients, c, struct connection, link) {
+	list_for_each(&front->clients, c, struct connection, link)
+	{
 		c->io = grpc_io_free(c->io);
 		connection_free(c);
 	}
-	list_for_each (&front->listeners, l, struct listener, link) {
+	list_for_each(&front->listeners, l, struct listener, link)
+	{
 		list_del(&l->link);
 		sd_event_source_disable_unref(l->io);
 		sd_event_source_disable_unref(l->timer);

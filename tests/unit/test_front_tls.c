@@ -32,6 +32,7 @@ struct tls_rig {
 	struct pki_ca ca, other;
 	struct pki_cert server;
 	struct sockaddr_in sa;
+	uint32_t connections_max;
 };
 
 /* How one client goes about it. */
@@ -52,6 +53,7 @@ static void certify(struct tls_rig *tr, struct pki_cert *server)
 		       pki_cert_fd(tr->ca.cert) };
 
 	setup.tls = true;
+	setup.connections_max = tr->connections_max;
 	setup.n_allowed_identities = 3;
 	setup.allowed_identities = allowed;
 	rig_setup(tr->rig, &setup, fds);
@@ -371,6 +373,27 @@ static void a_peer_that_never_shakes_hands_is_dropped(void **state)
 	close(fd);
 }
 
+static void silent_peers_do_not_keep_the_master_out(void **state)
+{
+	const struct pki_spec spec = { .san = MASTER, .usage = "clientAuth" };
+	struct tls_rig *tr = *state;
+	uint64_t begin = loop_now_ms();
+	int fds[20];
+
+	tr->connections_max = 8;
+	certify(tr, &tr->server);
+	for (size_t i = 0; i < 20; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&tr->sa,
+					 sizeof(tr->sa)),
+				 0);
+	}
+	assert_true(may_call(tr, &(struct attempt){ .spec = &spec }));
+	assert_true(loop_now_ms() - begin < GRPC_IO_HANDSHAKE_MS - 1000);
+	for (size_t i = 0; i < 20; i++)
+		close(fds[i]);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -391,6 +414,7 @@ int main(int argc, char **argv)
 		T(plain_text_on_the_tls_port_is_cut_off),
 		T(renewed_certificates_are_for_new_connections_only),
 		T(certificates_that_do_not_load_leave_the_old_ones),
+		T(silent_peers_do_not_keep_the_master_out),
 		T(a_peer_that_never_shakes_hands_is_dropped),
 	};
 
