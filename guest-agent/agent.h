@@ -29,10 +29,10 @@ struct error;
 #define AGENT_ID_MAX	       128u
 
 /* Limits of what AgentLimits may set, and what 0 means. */
-#define AGENT_PROCESSES_DEFAULT	  512u
-#define AGENT_PROCESSES_MAX	  4096u
-#define AGENT_RING_BYTES_DEFAULT  (1u << 20)
-#define AGENT_RING_BYTES_MAX	  (16u << 20)
+#define AGENT_PROCESSES_DEFAULT	 512u
+#define AGENT_PROCESSES_MAX	 4096u
+#define AGENT_RING_BYTES_DEFAULT (1u << 20)
+#define AGENT_RING_BYTES_MAX	 (16u << 20)
 
 /* What Configure gave; sane before it, too. */
 struct identity {
@@ -51,10 +51,10 @@ struct agent {
 	struct loop *loop;
 	struct server *server;
 	struct freezer *freezer;
-	bool is_init;	   /* PID 1 of a guest: may change the machine */
+	bool is_init;	       /* PID 1 of a guest: may change the machine */
 	char root_failed[256]; /* why there is no root file system, or "" */
 	struct identity id;
-	bool is_configuring;		      /* a thread is at the root */
+	bool is_configuring;		       /* a thread is at the root */
 	struct configuring *configuring_later; /* after the thaw; NULL: none */
 
 	int null_fd;   /* /dev/null */

@@ -118,8 +118,8 @@ bool cgroup_kill(int fd)
 /* Whether cgroup.events has this line. */
 static bool has_event(int fd, const char *line)
 {
-	_cleanup_close_ int f = openat(fd, "cgroup.events",
-				       O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int f =
+		openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	char text[256];
 	ssize_t n;
 
@@ -160,7 +160,8 @@ void cgroup_remove(struct agent *agent, uint64_t serial)
 
 void cgroup_remove_stale(struct agent *agent)
 {
-	list_for_each(&agent->stale_cgroups, s, struct stale_cgroup, item) {
+	list_for_each(&agent->stale_cgroups, s, struct stale_cgroup, item)
+	{
 		if (!try_remove(agent, s->serial))
 			continue;
 		list_del(&s->item);

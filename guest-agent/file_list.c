@@ -106,8 +106,7 @@ static void heap_fini(struct heap *h)
 }
 
 /* False: the call is over. */
-static bool collect(struct task *t, DIR *dir, const char *after,
-		    struct heap *h)
+static bool collect(struct task *t, DIR *dir, const char *after, struct heap *h)
 {
 	struct dirent *de;
 
@@ -155,7 +154,7 @@ static void send_page(struct task *t, int fd, const struct heap *h)
 	free(list);
 }
 
-static int list_directory(struct task *t, const NODE(ListDirectoryRequest) *rq,
+static int list_directory(struct task *t, const NODE(ListDirectoryRequest) * rq,
 			  struct error *err)
 {
 	_cleanup_free_ char *path = xcalloc(1, PATH_MAX);
@@ -195,7 +194,7 @@ static int list_directory(struct task *t, const NODE(ListDirectoryRequest) *rq,
 
 int file_list_task(struct task *t, struct error *err)
 {
-	NODE(ListDirectoryRequest) *rq;
+	NODE(ListDirectoryRequest) * rq;
 	int r;
 
 	rq = task_recv_message(
@@ -207,7 +206,7 @@ int file_list_task(struct task *t, struct error *err)
 	return r;
 }
 
-static int make_directory(struct task *t, const NODE(MakeDirectoryRequest) *rq,
+static int make_directory(struct task *t, const NODE(MakeDirectoryRequest) * rq,
 			  struct error *err)
 {
 	NODE(MakeDirectoryResponse) msg = NODE_INIT(MAKE_DIRECTORY_RESPONSE);
@@ -237,7 +236,7 @@ static int make_directory(struct task *t, const NODE(MakeDirectoryRequest) *rq,
 
 int file_mkdir_task(struct task *t, struct error *err)
 {
-	NODE(MakeDirectoryRequest) *rq;
+	NODE(MakeDirectoryRequest) * rq;
 	int r;
 
 	rq = task_recv_message(

@@ -42,11 +42,11 @@ static int remove_one(const char *path, struct error *err)
 	if (r == 0)
 		r = S_ISDIR(st.st_mode) ? rmdir(path) : unlink(path);
 	return r < 0 ? agent_file_error(err, errno, "remove '%s'",
-					file_quote(quoted, path)) :
-		       0;
+					file_quote(quoted, path))
+		     : 0;
 }
 
-static int remove_file(struct task *t, const NODE(RemoveFileRequest) *rq,
+static int remove_file(struct task *t, const NODE(RemoveFileRequest) * rq,
 		       struct error *err)
 {
 	NODE(RemoveFileResponse) msg = NODE_INIT(REMOVE_FILE_RESPONSE);
@@ -60,8 +60,8 @@ static int remove_file(struct task *t, const NODE(RemoveFileRequest) *rq,
 		path[len - 1] = '\0';
 	if (is_root(path))
 		return err_field(err, "path", "the root cannot be removed");
-	r = rq->recursive ? file_tree_remove(t, path, err) :
-			    remove_one(path, err);
+	r = rq->recursive ? file_tree_remove(t, path, err)
+			  : remove_one(path, err);
 	if (r < 0 && !(rq->missing_ok && err->code == ERR_NOT_FOUND))
 		return -1;
 	task_send(t, &msg.base);
@@ -70,7 +70,7 @@ static int remove_file(struct task *t, const NODE(RemoveFileRequest) *rq,
 
 int file_remove_task(struct task *t, struct error *err)
 {
-	NODE(RemoveFileRequest) *rq;
+	NODE(RemoveFileRequest) * rq;
 	int r;
 
 	rq = task_recv_message(
@@ -127,7 +127,7 @@ static void strip_slashes(char *path)
 		path[len - 1] = '\0';
 }
 
-static int move_file(struct task *t, const NODE(MoveFileRequest) *rq,
+static int move_file(struct task *t, const NODE(MoveFileRequest) * rq,
 		     struct error *err)
 {
 	NODE(MoveFileResponse) msg = NODE_INIT(MOVE_FILE_RESPONSE);
@@ -154,7 +154,7 @@ static int move_file(struct task *t, const NODE(MoveFileRequest) *rq,
 
 int file_move_task(struct task *t, struct error *err)
 {
-	NODE(MoveFileRequest) *rq;
+	NODE(MoveFileRequest) * rq;
 	int r;
 
 	rq = task_recv_message(

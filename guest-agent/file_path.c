@@ -162,8 +162,8 @@ int file_make_directories(const char *path, mode_t mode,
 		return -1;
 	}
 	return r < 0 ? agent_file_error(err, -r, "make '%s'",
-					file_quote(quoted, path)) :
-		       0;
+					file_quote(quoted, path))
+		     : 0;
 }
 
 void file_make_parents_of_target(const char *path)

@@ -21,7 +21,7 @@
 
 #define CHUNK (256u << 10)
 
-static int send_file(struct task *t, int fd, const NODE(ReadFileRequest) *rq,
+static int send_file(struct task *t, int fd, const NODE(ReadFileRequest) * rq,
 		     struct file_info *info, struct error *err)
 {
 	NODE(ReadFileResponse) msg = NODE_INIT(READ_FILE_RESPONSE);
@@ -63,7 +63,7 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-static int read_file(struct task *t, const NODE(ReadFileRequest) *rq,
+static int read_file(struct task *t, const NODE(ReadFileRequest) * rq,
 		     struct error *err)
 {
 	_cleanup_free_ char *path = xcalloc(1, PATH_MAX);
@@ -87,7 +87,7 @@ static int read_file(struct task *t, const NODE(ReadFileRequest) *rq,
 
 int file_read_task(struct task *t, struct error *err)
 {
-	NODE(ReadFileRequest) *rq;
+	NODE(ReadFileRequest) * rq;
 	int r;
 
 	rq = task_recv_message(
@@ -99,7 +99,7 @@ int file_read_task(struct task *t, struct error *err)
 	return r;
 }
 
-static int stat_file(struct task *t, const NODE(StatFileRequest) *rq,
+static int stat_file(struct task *t, const NODE(StatFileRequest) * rq,
 		     struct error *err)
 {
 	NODE(StatFileResponse) msg = NODE_INIT(STAT_FILE_RESPONSE);
@@ -124,7 +124,7 @@ static int stat_file(struct task *t, const NODE(StatFileRequest) *rq,
 
 int file_stat_task(struct task *t, struct error *err)
 {
-	NODE(StatFileRequest) *rq;
+	NODE(StatFileRequest) * rq;
 	int r;
 
 	rq = task_recv_message(

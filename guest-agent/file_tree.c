@@ -96,8 +96,7 @@ static int remove_entry(struct removal *rm, int dir, const char *name,
 		return sys_error(err, "remove", name);
 	if (depth >= DEPTH_MAX)
 		return move_up(rm, dir, name, err);
-	fd = openat(dir, name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return sys_error(err, "open", name);
 	if (remove_below(rm, fd, depth + 1, err) < 0)
@@ -164,16 +163,14 @@ struct copying {
 };
 
 static int copy_entry(struct copying *c, int from_dir, const char *from,
-		      int to_dir, const char *to, int depth,
-		      struct error *err);
+		      int to_dir, const char *to, int depth, struct error *err);
 
 static int copy_range(struct copying *c, int in, int out, off_t at, off_t end,
 		      struct error *err)
 {
 	while (at < end) {
-		size_t want = end - at < (off_t)BUFFER_SIZE ?
-				      (size_t)(end - at) :
-				      BUFFER_SIZE;
+		size_t want = end - at < (off_t)BUFFER_SIZE ? (size_t)(end - at)
+							    : BUFFER_SIZE;
 		ssize_t n = pread(in, c->buf, want, at);
 
 		if (n < 0 && errno == EINTR)
@@ -228,9 +225,8 @@ static int copy_regular(struct copying *c, int from_dir, const char *from,
 			struct error *err)
 {
 	_cleanup_close_ int out = -EBADF;
-	_cleanup_close_ int in = openat(from_dir, from,
-					O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-						O_CLOEXEC);
+	_cleanup_close_ int in = openat(
+		from_dir, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (in < 0)
 		return sys_error(err, "read", from);

@@ -82,7 +82,7 @@ static bool is_mount_point(const char *path)
 }
 
 /* Whose it will be and what its mode: asked, of the file replaced, default. */
-static int take_attributes(struct task *t, const NODE(WriteFileStart) *start,
+static int take_attributes(struct task *t, const NODE(WriteFileStart) * start,
 			   const struct stat *old, struct writing *w,
 			   struct error *err)
 {
@@ -112,7 +112,7 @@ static int take_attributes(struct task *t, const NODE(WriteFileStart) *start,
 	return 0;
 }
 
-static int find_target(const NODE(WriteFileStart) *start, const char *path,
+static int find_target(const NODE(WriteFileStart) * start, const char *path,
 		       struct stat *old, struct writing *w, struct error *err)
 {
 	if (start->exclusive && lstat(path, old) == 0)
@@ -143,14 +143,15 @@ static int open_temporary(struct writing *w, struct error *err)
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return err_sys(err, errno, "draw a name");
 	if (snprintf(w->temporary, sizeof(w->temporary), "%s/.sandbox-%016llx",
-		     dir, (unsigned long long)random) >=
-	    (int)sizeof(w->temporary)) {
+		     dir,
+		     (unsigned long long)random) >= (int)sizeof(w->temporary)) {
 		w->temporary[0] = '\0';
 		return agent_file_error(err, ENAMETOOLONG, "write '%s'",
 					w->quoted);
 	}
 	w->fd = open(w->temporary,
-		     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		     0600);
 	if (w->fd < 0) {
 		w->temporary[0] = '\0';
 		return agent_file_error(err, errno, "write '%s'", w->quoted);
@@ -177,7 +178,7 @@ static int open_in_place(struct writing *w, struct error *err)
 	return 0;
 }
 
-static int begin(struct task *t, const NODE(WriteFileStart) *start,
+static int begin(struct task *t, const NODE(WriteFileStart) * start,
 		 struct writing *w, struct error *err)
 {
 	_cleanup_free_ char *path = xcalloc(1, PATH_MAX);
@@ -224,7 +225,7 @@ static int take_data(struct task *t, struct writing *w, struct error *err)
 {
 	for (;;) {
 		_cleanup_free_ uint8_t *bytes = NULL;
-		NODE(WriteFileRequest) *rq;
+		NODE(WriteFileRequest) * rq;
 		size_t len;
 		int r = task_recv(t, &bytes, &len);
 
@@ -292,7 +293,7 @@ static int answer(struct task *t, struct writing *w, struct error *err)
 int file_write_task(struct task *t, struct error *err)
 {
 	_cleanup_free_ struct writing *w = xcalloc(1, sizeof(*w));
-	NODE(WriteFileRequest) *rq;
+	NODE(WriteFileRequest) * rq;
 	int r;
 
 	w->fd = -EBADF;
@@ -300,7 +301,8 @@ int file_write_task(struct task *t, struct error *err)
 		t, &sandbox__node__v1__write_file_request__descriptor, err);
 	if (!rq)
 		return -1;
-	if (rq->input_case == SANDBOX__NODE__V1__WRITE_FILE_REQUEST__INPUT_START)
+	if (rq->input_case ==
+	    SANDBOX__NODE__V1__WRITE_FILE_REQUEST__INPUT_START)
 		r = begin(t, rq->start, w, err);
 	else
 		r = err_field(err, "start", "must come first");

@@ -162,7 +162,7 @@ static void on_dead_man(void *arg)
 	begin_thaw(f);
 }
 
-static int begin_freeze(struct freezer *f, const AGENT(FreezeRequest) *request,
+static int begin_freeze(struct freezer *f, const AGENT(FreezeRequest) * request,
 			struct rpc *rpc, struct error *err)
 {
 	uint32_t deadline = request->deadline_ms;
@@ -191,12 +191,13 @@ static int begin_freeze(struct freezer *f, const AGENT(FreezeRequest) *request,
 
 void rpc_freeze(struct rpc *rpc, const uint8_t *data, size_t len)
 {
-	AGENT(FreezeRequest) *request;
+	AGENT(FreezeRequest) * request;
 	struct error err;
 	int r;
 
-	request = rpc_unpack(rpc, &sandbox__agent__v1__freeze_request__descriptor,
-			     data, len);
+	request =
+		rpc_unpack(rpc, &sandbox__agent__v1__freeze_request__descriptor,
+			   data, len);
 	if (!request)
 		return;
 	r = begin_freeze(rpc_agent(rpc)->freezer, request, rpc, &err);
@@ -209,7 +210,7 @@ void rpc_thaw(struct rpc *rpc, const uint8_t *data, size_t len)
 {
 	AGENT(ThawResponse) msg = SANDBOX__AGENT__V1__THAW_RESPONSE__INIT;
 	struct freezer *f = rpc_agent(rpc)->freezer;
-	AGENT(ThawRequest) *request;
+	AGENT(ThawRequest) * request;
 	struct error err;
 
 	request = rpc_unpack(rpc, &sandbox__agent__v1__thaw_request__descriptor,

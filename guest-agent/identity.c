@@ -76,7 +76,7 @@ static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
 }
 
 static int check_hello(const struct identity *id,
-		       const AGENT(HelloRequest) *hello, struct error *err)
+		       const AGENT(HelloRequest) * hello, struct error *err)
 {
 	if (hello->protocol_version != AGENT_PROTOCOL_VERSION)
 		return err_field(err, "protocol_version",
@@ -99,7 +99,7 @@ void rpc_hello(struct rpc *rpc, const uint8_t *data, size_t len)
 {
 	AGENT(HelloResponse) msg = SANDBOX__AGENT__V1__HELLO_RESPONSE__INIT;
 	struct identity *id = &rpc_agent(rpc)->id;
-	AGENT(HelloRequest) *hello;
+	AGENT(HelloRequest) * hello;
 	struct utsname un;
 	struct error err;
 	int r;
@@ -228,12 +228,12 @@ static void set_process_defaults(struct agent *agent,
 	id->configured = true;
 	if (!msg->limits)
 		return;
-	agent->processes_max = msg->limits->processes_max ?
-				       msg->limits->processes_max :
-				       AGENT_PROCESSES_DEFAULT;
-	agent->ring_bytes = msg->limits->output_ring_bytes ?
-				    msg->limits->output_ring_bytes :
-				    AGENT_RING_BYTES_DEFAULT;
+	agent->processes_max = msg->limits->processes_max
+				       ? msg->limits->processes_max
+				       : AGENT_PROCESSES_DEFAULT;
+	agent->ring_bytes = msg->limits->output_ring_bytes
+				    ? msg->limits->output_ring_bytes
+				    : AGENT_RING_BYTES_DEFAULT;
 }
 
 static void set_machine(struct configuring *c,
@@ -251,9 +251,9 @@ static void set_machine(struct configuring *c,
 
 	memcpy(net.mac, rq->mac, sizeof(net.mac));
 	memcpy(net.gateway_mac, rq->gateway_mac, sizeof(net.gateway_mac));
-	if (msg->time && machine_set_clock(msg->time->seconds,
-					   (uint32_t)msg->time->nanos,
-					   &err) < 0)
+	if (msg->time &&
+	    machine_set_clock(msg->time->seconds, (uint32_t)msg->time->nanos,
+			      &err) < 0)
 		warn(c, &err);
 	if (msg->entropy.len &&
 	    machine_add_entropy(msg->entropy.data, msg->entropy.len, &err) < 0)
@@ -301,7 +301,7 @@ void rpc_configure(struct rpc *rpc, const uint8_t *data, size_t len)
 {
 	struct agent *agent = rpc_agent(rpc);
 	struct configure_request rq = { 0 };
-	AGENT(ConfigureRequest) *msg;
+	AGENT(ConfigureRequest) * msg;
 	struct error err;
 	int r = 0;
 

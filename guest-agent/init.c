@@ -112,8 +112,8 @@ static void load_module(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 &&
-		       errno != EEXIST))
+	if (fd < 0 ||
+	    (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))
 		agent_log("load %s: %s", path, strerror(errno));
 }
 
@@ -202,8 +202,8 @@ static void empty_initramfs(int fd, dev_t dev, int depth)
 		int sub;
 
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..") ||
-		    fstatat(dirfd(dir), de->d_name, &st,
-			    AT_SYMLINK_NOFOLLOW) < 0 ||
+		    fstatat(dirfd(dir), de->d_name, &st, AT_SYMLINK_NOFOLLOW) <
+			    0 ||
 		    st.st_dev != dev)
 			continue;
 		if (!S_ISDIR(st.st_mode)) {

@@ -122,7 +122,8 @@ struct loop *loop_new(void)
 
 static void bury(struct loop *loop)
 {
-	list_for_each(&loop->dead, w, struct loop_fd, item) {
+	list_for_each(&loop->dead, w, struct loop_fd, item)
+	{
 		list_del(&w->item);
 		free(w);
 	}
@@ -151,9 +152,8 @@ static int next_timeout(struct loop *loop)
 {
 	uint64_t next = LOOP_NEVER;
 
-	list_for_each(&loop->timers, t, struct loop_timer, item)
-		if (t->at_ms < next)
-			next = t->at_ms;
+	list_for_each(&loop->timers, t, struct loop_timer,
+		      item) if (t->at_ms < next) next = t->at_ms;
 	if (next == LOOP_NEVER)
 		return -1;
 	if (next <= loop->now_ms)
@@ -168,7 +168,8 @@ static void run_timers(struct loop *loop)
 
 	while (again) {
 		again = false;
-		list_for_each(&loop->timers, t, struct loop_timer, item) {
+		list_for_each(&loop->timers, t, struct loop_timer, item)
+		{
 			if (t->at_ms > loop->now_ms)
 				continue;
 			t->at_ms = LOOP_NEVER;

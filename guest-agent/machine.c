@@ -243,7 +243,8 @@ void machine_root_refresh(struct machine_root *root)
 /* Grow the root's ext4 to the size of the disk it is on. */
 static int grow_root(struct error *err)
 {
-	_cleanup_close_ int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int root =
+		open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int disk = -EBADF;
 	_cleanup_free_ char *path = NULL;
 	uint64_t bytes, blocks;
@@ -283,7 +284,7 @@ void machine_root_apply(struct machine_root *root)
 		if (root->grow && grow_root(&err) < 0)
 			failed(root, &err);
 	}
-	if (root->workdir[0] && file_make_directories(root->workdir, 0755,
-						      NULL, &err) < 0)
+	if (root->workdir[0] &&
+	    file_make_directories(root->workdir, 0755, NULL, &err) < 0)
 		failed(root, &err);
 }

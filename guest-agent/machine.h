@@ -27,8 +27,7 @@ int machine_set_hostname(const char *name, struct error *err);
 /* /etc/hosts as it should be: our lines first, then what others put into @old
  * (the file so far). Now the caller's. Pure.
  */
-char *machine_hosts(const char *old, const char *hostname,
-		    const char *address);
+char *machine_hosts(const char *old, const char *hostname, const char *address);
 
 /* Files that are ours, over the image's. */
 enum machine_file {

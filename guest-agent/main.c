@@ -104,8 +104,8 @@ static void raise_limits(bool is_init)
 		return;
 	if (is_init)
 		files.rlim_max = NOFILE_WANTED * 16;
-	files.rlim_cur = files.rlim_max < NOFILE_WANTED ? files.rlim_max :
-							  NOFILE_WANTED;
+	files.rlim_cur =
+		files.rlim_max < NOFILE_WANTED ? files.rlim_max : NOFILE_WANTED;
 	setrlimit(RLIMIT_NOFILE, &files);
 }
 
@@ -147,13 +147,11 @@ static int agent_init(struct agent *agent, const struct options *o,
 
 /* ---- listening ---- */
 
-static int listen_unix(struct agent *agent, const char *path,
-		       struct error *err)
+static int listen_unix(struct agent *agent, const char *path, struct error *err)
 {
 	int fd = link_unix_listen(path, err);
 
-	return fd < 0 ? -1 :
-			server_take_listener(agent->server, fd, NULL, err);
+	return fd < 0 ? -1 : server_take_listener(agent->server, fd, NULL, err);
 }
 
 /* In a guest: whatever of vsock and serial port there is. */

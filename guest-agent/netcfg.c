@@ -24,8 +24,8 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
-#define DEVICE	   "eth0"
-#define IFF_UP_BIT 1u
+#define DEVICE	      "eth0"
+#define IFF_UP_BIT    1u
 #define ADDRESSES_MAX 64
 
 struct request {
@@ -185,7 +185,8 @@ static int list_addresses(struct nl *nl, unsigned int index,
 			if (h->nlmsg_type == NLMSG_DONE)
 				return (int)n;
 			if (h->nlmsg_type == NLMSG_ERROR)
-				return ((struct nlmsgerr *)NLMSG_DATA(h))->error;
+				return ((struct nlmsgerr *)NLMSG_DATA(h))
+					->error;
 			take_address(h, index, list, &n);
 		}
 	}
@@ -325,8 +326,8 @@ int netcfg_apply(const struct netcfg *cfg, struct error *err)
 
 	if (!index)
 		return cfg->address ? err_set(err, ERR_NOT_FOUND,
-					      "there is no " DEVICE) :
-				      0;
+					      "there is no " DEVICE)
+				    : 0;
 	r = nl_open(&nl, err);
 	if (r == 0 && !cfg->address) {
 		r = drop_addresses(&nl, index, 0);

@@ -64,9 +64,9 @@ static bool is_forgettable(const struct process *p)
  */
 static struct process *oldest(struct agent *agent, bool taken)
 {
-	list_for_each(&agent->processes, p, struct process, item)
-		if (is_forgettable(p) && (!taken || p->io->taken_ms))
-			return p;
+	list_for_each(&agent->processes, p, struct process,
+		      item) if (is_forgettable(p) &&
+				(!taken || p->io->taken_ms)) return p;
 	return NULL;
 }
 
@@ -86,7 +86,8 @@ static void forget_old(struct agent *agent)
 	uint64_t now = loop_now_ms(agent->loop);
 	unsigned int exited = 0, taken = 0;
 
-	list_for_each(&agent->processes, p, struct process, item) {
+	list_for_each(&agent->processes, p, struct process, item)
+	{
 		if (is_forgettable(p) && p->io->taken_ms &&
 		    now - p->io->taken_ms >= PROCESS_TAKEN_MS) {
 			process_free(p);
@@ -115,9 +116,8 @@ static void update_clients(struct process *p)
 
 static bool a_client_is_blocked(const struct process *p)
 {
-	list_for_each(&p->io->clients, c, struct process_client, item)
-		if (c->blocked)
-			return true;
+	list_for_each(&p->io->clients, c, struct process_client,
+		      item) if (c->blocked) return true;
 	return false;
 }
 
@@ -126,8 +126,8 @@ void process_client_changed(struct process *p)
 	/* Who is slow slows the process down, but not one in the background:
 	 * its life must not hang on a client's.
 	 */
-	process_io_hold(p->io, !p->request->background &&
-				       a_client_is_blocked(p));
+	process_io_hold(p->io,
+			!p->request->background && a_client_is_blocked(p));
 }
 
 int process_attach(struct process *p, struct process_client *client,
@@ -233,7 +233,8 @@ static bool take_report(struct process *p)
 		update_clients(p);
 		return true;
 	}
-	list_for_each(&p->io->clients, c, struct process_client, item) {
+	list_for_each(&p->io->clients, c, struct process_client, item)
+	{
 		list_del(&c->item);
 		p->n_clients--;
 		c->failed(c, &err);
@@ -258,11 +259,12 @@ static const struct process_io_ops io_ops = {
 /* Give up a record of the same number: the kernel uses it again. */
 static void forget_pid(struct agent *agent, pid_t pid)
 {
-	list_for_each(&agent->processes, p, struct process, item)
-		if (p->pid == pid && is_forgettable(p)) {
-			process_free(p);
-			return;
-		}
+	list_for_each(&agent->processes, p, struct process,
+		      item) if (p->pid == pid && is_forgettable(p))
+	{
+		process_free(p);
+		return;
+	}
 }
 
 static pid_t spawn(struct process *p, const struct user *user,
@@ -292,8 +294,7 @@ static pid_t spawn(struct process *p, const struct user *user,
 	return pid;
 }
 
-static int start(struct process *p, const struct user *user,
-		 struct error *err)
+static int start(struct process *p, const struct user *user, struct error *err)
 {
 	struct process_io_ends ends;
 	int r = process_io_open(p->io, p->request, &ends, err);
@@ -361,9 +362,9 @@ struct process *process_start(struct agent *agent,
 struct process *process_find(struct agent *agent, uint32_t pid,
 			     struct error *err)
 {
-	list_for_each(&agent->processes, p, struct process, item)
-		if (p->pid == (pid_t)pid && p->state != PROCESS_STARTING)
-			return p;
+	list_for_each(&agent->processes, p, struct process,
+		      item) if (p->pid == (pid_t)pid &&
+				p->state != PROCESS_STARTING) return p;
 	err_set(err, ERR_NOT_FOUND, "there is no process %u", pid);
 	err_reason(err, "PROCESS_NOT_FOUND", "pid");
 	return NULL;
@@ -415,10 +416,10 @@ int process_resize(struct process *p, uint16_t rows, uint16_t columns,
 
 static struct process *find_living(struct agent *agent, pid_t pid)
 {
-	list_for_each(&agent->processes, p, struct process, item)
-		if (p->pid == pid && (p->state == PROCESS_STARTING ||
-				      p->state == PROCESS_RUNNING))
-			return p;
+	list_for_each(&agent->processes, p, struct process,
+		      item) if (p->pid == pid &&
+				(p->state == PROCESS_STARTING ||
+				 p->state == PROCESS_RUNNING)) return p;
 	return NULL;
 }
 

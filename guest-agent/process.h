@@ -91,8 +91,7 @@ struct process {
  */
 struct process *process_start(struct agent *agent,
 			      struct process_request *request,
-			      struct process_client *client,
-			      struct error *err);
+			      struct process_client *client, struct error *err);
 
 /* NULL with *@err set (PROCESS_NOT_FOUND). */
 struct process *process_find(struct agent *agent, uint32_t pid,

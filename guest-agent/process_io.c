@@ -87,8 +87,8 @@ static void linger(struct agent *agent, int fd)
 	struct linger *l = xcalloc(1, sizeof(*l));
 
 	if (agent->n_lingers >= LINGERS_MAX)
-		linger_free(list_entry(agent->lingers.next, struct linger,
-				       item));
+		linger_free(
+			list_entry(agent->lingers.next, struct linger, item));
 	l->agent = agent;
 	l->fd = fd;
 	list_add_tail(&agent->lingers, &l->item);
@@ -400,11 +400,11 @@ int process_io_open(struct process_io *io, const struct process_request *rq,
 		if (rq->wants_stdin)
 			r = make_pipe(&io->in_fd, &ends.in, false, err);
 		if (r == 0)
-			r = make_pipe(&io->stream[PROCESS_STDOUT].fd,
-				      &ends.out, true, err);
+			r = make_pipe(&io->stream[PROCESS_STDOUT].fd, &ends.out,
+				      true, err);
 		if (r == 0)
-			r = make_pipe(&io->stream[PROCESS_STDERR].fd,
-				      &ends.err, true, err);
+			r = make_pipe(&io->stream[PROCESS_STDERR].fd, &ends.err,
+				      true, err);
 	}
 	if (r < 0) {
 		process_io_ends_close(&ends);

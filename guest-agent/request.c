@@ -50,7 +50,7 @@ static char *to_string(const ProtobufCBinaryData *b)
 	return s;
 }
 
-static int take_argv(const NODE(ProcessSpec) *spec,
+static int take_argv(const NODE(ProcessSpec) * spec,
 		     struct process_request *ret, struct error *err)
 {
 	size_t bytes = 0;
@@ -59,8 +59,8 @@ static int take_argv(const NODE(ProcessSpec) *spec,
 		return err_field(err, "process.argv",
 				 "argv or command must say what to run");
 	if (spec->n_argv > REQUEST_ARGV_MAX)
-		return err_field(err, "process.argv",
-				 "more than %u arguments", REQUEST_ARGV_MAX);
+		return err_field(err, "process.argv", "more than %u arguments",
+				 REQUEST_ARGV_MAX);
 	ret->argv = xcalloc(spec->n_argv + 1, sizeof(char *));
 	for (size_t i = 0; i < spec->n_argv; i++) {
 		bytes += spec->argv[i].len + 1;
@@ -78,15 +78,14 @@ static int take_argv(const NODE(ProcessSpec) *spec,
 	return 0;
 }
 
-static int take_command(const NODE(ProcessSpec) *spec,
+static int take_command(const NODE(ProcessSpec) * spec,
 			struct process_request *ret, struct error *err)
 {
 	if (spec->n_argv)
 		return err_field(err, "process.command",
 				 "argv and command exclude each other");
 	if (spec->command.len > REQUEST_ARGV_BYTES_MAX)
-		return err_field(err, "process.command",
-				 "longer than %u bytes",
+		return err_field(err, "process.command", "longer than %u bytes",
 				 REQUEST_ARGV_BYTES_MAX);
 	ret->argv = xcalloc(4, sizeof(char *));
 	ret->argv[0] = xstrdup("/bin/sh");
@@ -107,14 +106,14 @@ static void spec_pair(const void *arg, size_t i, const char **name,
 	*value = spec->env[i]->value;
 }
 
-static int take_process(const NODE(ProcessSpec) *spec, const char *workdir,
+static int take_process(const NODE(ProcessSpec) * spec, const char *workdir,
 			const char *user, struct process_request *ret,
 			struct error *err)
 {
 	int r;
 
-	r = spec->command.len ? take_command(spec, ret, err) :
-				take_argv(spec, ret, err);
+	r = spec->command.len ? take_command(spec, ret, err)
+			      : take_argv(spec, ret, err);
 	if (r < 0 || request_path(&spec->cwd, workdir, workdir, "process.cwd",
 				  ret->cwd, err) < 0)
 		return -1;
@@ -138,7 +137,7 @@ static int take_process(const NODE(ProcessSpec) *spec, const char *workdir,
 	return 0;
 }
 
-int request_process(const NODE(ProcessSpec) *spec, const char *workdir,
+int request_process(const NODE(ProcessSpec) * spec, const char *workdir,
 		    const char *user, struct process_request *ret,
 		    struct error *err)
 {
@@ -162,13 +161,12 @@ int request_signal(uint32_t signal, struct error *err)
 	return 0;
 }
 
-int request_pty_size(const NODE(PtySize) *size, const char *field,
+int request_pty_size(const NODE(PtySize) * size, const char *field,
 		     struct error *err)
 {
 	if (size->rows < 1 || size->rows > REQUEST_PTY_MAX ||
 	    size->columns < 1 || size->columns > REQUEST_PTY_MAX)
-		return err_field(err, field,
-				 "rows and columns must be 1 to %u",
+		return err_field(err, field, "rows and columns must be 1 to %u",
 				 REQUEST_PTY_MAX);
 	return 0;
 }
@@ -217,8 +215,8 @@ static void configure_pair(const void *arg, size_t i, const char **name,
 	*value = msg->env[i]->value;
 }
 
-static int take_mac(const char *s, const char *field, uint8_t ret[6],
-		    bool *has, struct error *err)
+static int take_mac(const char *s, const char *field, uint8_t ret[6], bool *has,
+		    struct error *err)
 {
 	unsigned int b[6];
 	int end = 0;
@@ -247,15 +245,15 @@ static int take_address(const char *s, const char *field, uint32_t *ret,
 	return 0;
 }
 
-static int take_network(const AGENT(NetworkConfig) *net,
+static int take_network(const AGENT(NetworkConfig) * net,
 			struct configure_request *ret, struct error *err)
 {
 	uint32_t server;
 
-	if (take_address(net->address, "network.address", &ret->address,
-			 err) < 0 ||
-	    take_address(net->gateway, "network.gateway", &ret->gateway,
-			 err) < 0 ||
+	if (take_address(net->address, "network.address", &ret->address, err) <
+		    0 ||
+	    take_address(net->gateway, "network.gateway", &ret->gateway, err) <
+		    0 ||
 	    take_mac(net->mac, "network.mac", ret->mac, &ret->has_mac, err) <
 		    0 ||
 	    take_mac(net->gateway_mac, "network.gateway_mac", ret->gateway_mac,
@@ -274,7 +272,7 @@ static int take_network(const AGENT(NetworkConfig) *net,
 	return 0;
 }
 
-static int check_names(const AGENT(ConfigureRequest) *msg, struct error *err)
+static int check_names(const AGENT(ConfigureRequest) * msg, struct error *err)
 {
 	uint8_t id[16];
 
@@ -298,7 +296,7 @@ static int check_names(const AGENT(ConfigureRequest) *msg, struct error *err)
 	return 0;
 }
 
-static int check_bytes(const AGENT(ConfigureRequest) *msg, struct error *err)
+static int check_bytes(const AGENT(ConfigureRequest) * msg, struct error *err)
 {
 	if (msg->entropy.len &&
 	    (msg->entropy.len < ENTROPY_MIN || msg->entropy.len > ENTROPY_MAX))
@@ -314,13 +312,14 @@ static int check_bytes(const AGENT(ConfigureRequest) *msg, struct error *err)
 	if (msg->limits && msg->limits->processes_max > AGENT_PROCESSES_MAX)
 		return err_field(err, "limits.processes_max", "more than %u",
 				 AGENT_PROCESSES_MAX);
-	if (msg->limits && msg->limits->output_ring_bytes > AGENT_RING_BYTES_MAX)
+	if (msg->limits &&
+	    msg->limits->output_ring_bytes > AGENT_RING_BYTES_MAX)
 		return err_field(err, "limits.output_ring_bytes",
 				 "more than %u", AGENT_RING_BYTES_MAX);
 	return 0;
 }
 
-int request_configure(const AGENT(ConfigureRequest) *msg,
+int request_configure(const AGENT(ConfigureRequest) * msg,
 		      struct configure_request *ret, struct error *err)
 {
 	struct configure_request r = { .msg = msg };

@@ -15,11 +15,11 @@
 struct error;
 struct identity;
 
-#define REQUEST_ARGV_MAX	4096u
-#define REQUEST_ARGV_BYTES_MAX	(1u << 20)
-#define REQUEST_CHUNK_MAX	(1u << 20) /* stdin, file data */
-#define REQUEST_PTY_MAX		4096u
-#define REQUEST_SIGNAL_MAX	64u
+#define REQUEST_ARGV_MAX       4096u
+#define REQUEST_ARGV_BYTES_MAX (1u << 20)
+#define REQUEST_CHUNK_MAX      (1u << 20) /* stdin, file data */
+#define REQUEST_PTY_MAX	       4096u
+#define REQUEST_SIGNAL_MAX     64u
 
 struct process_request {
 	char **argv; /* NULL at the end; of a command: sh, -c, it */
@@ -42,8 +42,8 @@ int request_process(const Sandbox__Node__V1__ProcessSpec *spec,
 		    struct process_request *ret, struct error *err);
 
 int request_signal(uint32_t signal, struct error *err);
-int request_pty_size(const Sandbox__Node__V1__PtySize *size,
-		     const char *field, struct error *err);
+int request_pty_size(const Sandbox__Node__V1__PtySize *size, const char *field,
+		     struct error *err);
 
 /**
  * request_path() - A path from bytes: absolute, or relative to @workdir

@@ -55,7 +55,7 @@ struct input {
 	const ProtobufCBinaryData *stdin_data;
 	bool close_stdin;
 	uint32_t signal;
-	const NODE(PtySize) *resize;
+	const NODE(PtySize) * resize;
 };
 
 static void end(struct client *c, const struct error *err)
@@ -83,11 +83,12 @@ static void send_packed(struct client *c, const ProtobufCMessage *msg)
 }
 
 /* ExecResponse and AttachProcessResponse agree in all but `lost`. */
-static_assert((int)SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_STDERR ==
-		      (int)SANDBOX__NODE__V1__ATTACH_PROCESS_RESPONSE__OUTPUT_STDERR &&
-	      (int)SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED ==
-		      (int)SANDBOX__NODE__V1__ATTACH_PROCESS_RESPONSE__OUTPUT_EXITED,
-	      "the same numbers on the wire");
+static_assert(
+	(int)SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_STDERR ==
+			(int)SANDBOX__NODE__V1__ATTACH_PROCESS_RESPONSE__OUTPUT_STDERR &&
+		(int)SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED ==
+			(int)SANDBOX__NODE__V1__ATTACH_PROCESS_RESPONSE__OUTPUT_EXITED,
+	"the same numbers on the wire");
 
 static void send_started(struct client *c)
 {
@@ -292,7 +293,7 @@ static void take_input(struct client *c, const struct input *in)
 		end(c, &err);
 }
 
-static void exec_start(struct client *c, const NODE(ExecStart) *start)
+static void exec_start(struct client *c, const NODE(ExecStart) * start)
 {
 	struct process_request rq;
 	struct error err;
@@ -360,15 +361,14 @@ static int take_offset(struct client *c, int stream, uint64_t offset,
 		       const char *field, struct error *err)
 {
 	if (offset > c->process->ring[stream].end)
-		return err_field(err, field,
-				 "the process has written %llu bytes only",
-				 (unsigned long long)
-					 c->process->ring[stream].end);
+		return err_field(
+			err, field, "the process has written %llu bytes only",
+			(unsigned long long)c->process->ring[stream].end);
 	c->at[stream] = offset;
 	return 0;
 }
 
-static void attach_start(struct client *c, const NODE(AttachStart) *start)
+static void attach_start(struct client *c, const NODE(AttachStart) * start)
 {
 	struct process *p;
 	struct error err;

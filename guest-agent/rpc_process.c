@@ -63,7 +63,8 @@ static void fill(struct row *row, const struct process *p)
 	};
 	fill_what(row, p->request);
 	row->msg.pid = (uint32_t)p->pid;
-	row->msg.state = SANDBOX__NODE__V1__PROCESS_STATE__PROCESS_STATE_RUNNING;
+	row->msg.state =
+		SANDBOX__NODE__V1__PROCESS_STATE__PROCESS_STATE_RUNNING;
 	row->msg.user = (char *)p->user;
 	row->msg.background = p->request->background;
 	row->msg.has_pty = p->request->pty;
@@ -94,7 +95,7 @@ void rpc_list_processes(struct rpc *rpc, const uint8_t *data, size_t len)
 	struct agent *agent = rpc_agent(rpc);
 	_cleanup_free_ NODE(Process) **list = NULL;
 	_cleanup_free_ struct row *rows = NULL;
-	NODE(ListProcessesRequest) *request;
+	NODE(ListProcessesRequest) * request;
 
 	request = rpc_unpack(
 		rpc, &sandbox__node__v1__list_processes_request__descriptor,
@@ -104,7 +105,8 @@ void rpc_list_processes(struct rpc *rpc, const uint8_t *data, size_t len)
 	sandbox__node__v1__list_processes_request__free_unpacked(request, NULL);
 	rows = xcalloc(agent->n_processes, sizeof(*rows));
 	list = xcalloc(agent->n_processes, sizeof(NODE(Process) *));
-	list_for_each(&agent->processes, p, struct process, item) {
+	list_for_each(&agent->processes, p, struct process, item)
+	{
 		if (p->state == PROCESS_STARTING)
 			continue;
 		fill(&rows[msg.n_processes], p);
@@ -123,7 +125,7 @@ void rpc_list_processes(struct rpc *rpc, const uint8_t *data, size_t len)
 void rpc_signal_process(struct rpc *rpc, const uint8_t *data, size_t len)
 {
 	NODE(SignalProcessResponse) msg = NODE_INIT(SIGNAL_PROCESS_RESPONSE);
-	NODE(SignalProcessRequest) *request;
+	NODE(SignalProcessRequest) * request;
 	struct process *p;
 	struct error err;
 	int r;

@@ -36,8 +36,8 @@
 #define BATCH_MS    100
 
 struct search {
-	const NODE(SearchFilesRequest) *rq;
-	int (*send)(const NODE(SearchFilesResponse) *msg, void *arg);
+	const NODE(SearchFilesRequest) * rq;
+	int (*send)(const NODE(SearchFilesResponse) * msg, void *arg);
 	void *arg;
 	char *pattern;
 	char *glob; /* NULL: all */
@@ -53,7 +53,7 @@ struct search {
 static void flush(struct search *s, bool last)
 {
 	NODE(SearchFilesResponse) msg = NODE_INIT(SEARCH_FILES_RESPONSE);
-	NODE(SearchMatch) *list[BATCH_MAX];
+	NODE(SearchMatch) * list[BATCH_MAX];
 
 	if (s->n_batch || (last && s->truncated)) {
 		for (size_t i = 0; i < s->n_batch; i++)
@@ -112,8 +112,8 @@ static ssize_t match(struct search *s, const char *line)
 	const char *p;
 
 	if (s->rq->literal) {
-		p = s->rq->ignore_case ? strcasestr(line, s->pattern) :
-					 strstr(line, s->pattern);
+		p = s->rq->ignore_case ? strcasestr(line, s->pattern)
+				       : strstr(line, s->pattern);
 		return p ? p - line : -1;
 	}
 	return regexec(&s->regex, line, 1, &m, 0) == 0 ? m.rm_so : -1;
@@ -278,8 +278,8 @@ static int prepare(struct search *s, struct error *err)
 	s->pattern = string_of(&s->rq->pattern);
 	if (s->rq->file_glob.len)
 		s->glob = string_of(&s->rq->file_glob);
-	s->max = s->rq->max_matches ? s->rq->max_matches :
-				      SEARCH_MATCHES_DEFAULT;
+	s->max = s->rq->max_matches ? s->rq->max_matches
+				    : SEARCH_MATCHES_DEFAULT;
 	s->buf = xcalloc(1, BUFFER_SIZE + 1);
 	clock_gettime(CLOCK_MONOTONIC, &s->sent);
 	if (s->rq->literal)
@@ -292,8 +292,8 @@ static int prepare(struct search *s, struct error *err)
 	return err_field(err, "pattern", "%s", text);
 }
 
-int search_tree(const NODE(SearchFilesRequest) *rq, const char *path,
-		int (*send)(const NODE(SearchFilesResponse) *msg, void *arg),
+int search_tree(const NODE(SearchFilesRequest) * rq, const char *path,
+		int (*send)(const NODE(SearchFilesResponse) * msg, void *arg),
 		void *arg, struct error *err)
 {
 	struct search *s = xcalloc(1, sizeof(*s));

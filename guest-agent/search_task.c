@@ -56,7 +56,7 @@ static int write_frame(int fd, enum kind kind, const void *data, size_t len)
 	return fd_write_full(fd, data, len);
 }
 
-static int child_send(const NODE(SearchFilesResponse) *msg, void *arg)
+static int child_send(const NODE(SearchFilesResponse) * msg, void *arg)
 {
 	size_t len = protobuf_c_message_get_packed_size(&msg->base);
 	_cleanup_free_ uint8_t *data = xcalloc(1, len);
@@ -78,8 +78,8 @@ static void limit_child(void)
 		return;
 }
 
-__attribute__((noreturn)) static void
-child(const NODE(SearchFilesRequest) *rq, const char *path, int out)
+__attribute__((noreturn)) static void child(const NODE(SearchFilesRequest) * rq,
+					    const char *path, int out)
 {
 	struct error err;
 	int oom, r;
@@ -158,7 +158,7 @@ static int pass_on(struct task *t, int fd, struct error *err)
 	}
 }
 
-static int check(struct task *t, const NODE(SearchFilesRequest) *rq,
+static int check(struct task *t, const NODE(SearchFilesRequest) * rq,
 		 char path[PATH_MAX], struct error *err)
 {
 	if (rq->pattern.len < 1 || rq->pattern.len > SEARCH_PATTERN_MAX)
@@ -177,7 +177,7 @@ static int check(struct task *t, const NODE(SearchFilesRequest) *rq,
 			    path, err);
 }
 
-static int search(struct task *t, const NODE(SearchFilesRequest) *rq,
+static int search(struct task *t, const NODE(SearchFilesRequest) * rq,
 		  struct error *err)
 {
 	_cleanup_free_ char *path = xcalloc(1, PATH_MAX);
@@ -212,7 +212,7 @@ static int search(struct task *t, const NODE(SearchFilesRequest) *rq,
 
 int search_task(struct task *t, struct error *err)
 {
-	NODE(SearchFilesRequest) *rq;
+	NODE(SearchFilesRequest) * rq;
 	int r;
 
 	rq = task_recv_message(

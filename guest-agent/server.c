@@ -35,11 +35,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IO_SIZE	       (64u << 10)
-#define READS_PER_TURN 4
+#define IO_SIZE		(64u << 10)
+#define READS_PER_TURN	4
 #define WRITES_PER_TURN 8
-#define LISTENERS_MAX  4
-#define KEEPALIVE_MS   30000u
+#define LISTENERS_MAX	4
+#define KEEPALIVE_MS	30000u
 
 struct conn {
 	struct list item;
@@ -87,10 +87,10 @@ struct rpc {
 };
 
 /* When a method may be called. */
-#define BEFORE_HELLO  1u
-#define WHEN_FROZEN   2u
-#define WITHOUT_ROOT  4u
-#define ALWAYS	      (WHEN_FROZEN | WITHOUT_ROOT)
+#define BEFORE_HELLO 1u
+#define WHEN_FROZEN  2u
+#define WITHOUT_ROOT 4u
+#define ALWAYS	     (WHEN_FROZEN | WITHOUT_ROOT)
 
 /* Exactly one of the functions. */
 struct method {
@@ -185,7 +185,8 @@ struct agent *rpc_agent(const struct rpc *rpc)
 void *rpc_unpack(struct rpc *rpc, const ProtobufCMessageDescriptor *type,
 		 const uint8_t *data, size_t len)
 {
-	ProtobufCMessage *msg = protobuf_c_message_unpack(type, NULL, len, data);
+	ProtobufCMessage *msg =
+		protobuf_c_message_unpack(type, NULL, len, data);
 	struct error err;
 
 	if (msg)
@@ -382,8 +383,8 @@ static void serial_feed(struct conn *conn, const uint8_t *data, size_t len)
 	}
 	conn->hold_until_ms = LOOP_NEVER;
 	if (resync_guest_holds(conn->resync))
-		conn->hold_until_ms = loop_now_ms(conn->server->agent->loop) +
-				      RESYNC_HOLD_MS;
+		conn->hold_until_ms =
+			loop_now_ms(conn->server->agent->loop) + RESYNC_HOLD_MS;
 }
 
 static void conn_read(struct conn *conn)
@@ -417,11 +418,11 @@ static void conn_write(struct conn *conn)
 
 		if (conn->out_at == conn->out_len) {
 			conn->out_at = 0;
-			conn->out_len = conn->session ?
-						grpc_conn_output(conn->session,
-								 conn->out,
-								 IO_SIZE) :
-						0;
+			conn->out_len =
+				conn->session
+					? grpc_conn_output(conn->session,
+							   conn->out, IO_SIZE)
+					: 0;
 			if (conn->out_len == 0)
 				return;
 		}
@@ -504,7 +505,8 @@ static void server_turn(void *arg)
 {
 	struct server *server = arg;
 
-	list_for_each(&server->conns, conn, struct conn, item) {
+	list_for_each(&server->conns, conn, struct conn, item)
+	{
 		if (!conn->dead)
 			conn_write(conn);
 		if (!conn->resync && conn->session &&
@@ -532,8 +534,7 @@ static struct conn *conn_new(struct server *server, int fd, uint32_t events)
 		free(conn);
 		return NULL;
 	}
-	conn->timer =
-		loop_timer_new(server->agent->loop, on_conn_timer, conn);
+	conn->timer = loop_timer_new(server->agent->loop, on_conn_timer, conn);
 	list_add_tail(&server->conns, &conn->item);
 	server->n_conns++;
 	return conn;
@@ -560,8 +561,8 @@ static void on_listener(uint32_t events, void *arg)
 		close(fd);
 		return;
 	}
-	conn->hello_by_ms = loop_now_ms(server->agent->loop) +
-			    SERVER_HELLO_TIMEOUT_MS;
+	conn->hello_by_ms =
+		loop_now_ms(server->agent->loop) + SERVER_HELLO_TIMEOUT_MS;
 	session_begin(conn);
 }
 
@@ -579,8 +580,7 @@ struct server *server_free(struct server *server)
 {
 	if (!server)
 		return NULL;
-	list_for_each(&server->conns, conn, struct conn, item)
-		conn_free(conn);
+	list_for_each(&server->conns, conn, struct conn, item) conn_free(conn);
 	for (unsigned int i = 0; i < server->n_listeners; i++) {
 		loop_fd_free(server->listeners[i].watch);
 		fd_close(&server->listeners[i].fd);
@@ -604,8 +604,8 @@ int server_take_listener(struct server *server, int fd,
 		.fd = fd,
 		.may_connect = may_connect,
 	};
-	l->watch = loop_fd_new(server->agent->loop, fd, EPOLLIN, on_listener,
-			       l);
+	l->watch =
+		loop_fd_new(server->agent->loop, fd, EPOLLIN, on_listener, l);
 	if (!l->watch) {
 		err_sys(err, errno, "watch a listening socket");
 		close(fd);

@@ -58,8 +58,8 @@ struct report {
 /* What the child needs, made ready. */
 struct plan {
 	const struct spawn *s;
-	char **candidates;  /* paths to try, NULL at the end */
-	char **shell_argv;  /* for a file without "#!": sh, [1] filled in */
+	char **candidates; /* paths to try, NULL at the end */
+	char **shell_argv; /* for a file without "#!": sh, [1] filled in */
 	int report;
 	bool change_user;
 };
@@ -208,9 +208,8 @@ static char **make_candidates(const struct spawn *s)
 		/* An empty part is the current directory. */
 		if (len < PATH_MAX)
 			v = add(v, &n,
-				len ? xasprintf("%.*s/%s", (int)len, path,
-						name) :
-				      xasprintf("./%s", name));
+				len ? xasprintf("%.*s/%s", (int)len, path, name)
+				    : xasprintf("./%s", name));
 		if (path[len] == '\0')
 			break;
 		path += len + 1;
@@ -282,11 +281,11 @@ static int exec_error(const struct spawn *s, int errnum, struct error *err)
 	case ENOENT:
 	case ENOTDIR:
 		err_set(err, ERR_NOT_FOUND,
-			name[0] == '/' && access(name, F_OK) == 0 ?
-				"'%.200s' is there, but not the interpreter "
-				"it names" :
-			has_slash ? "'%.200s' is not there" :
-				    "'%.200s' is not in PATH",
+			name[0] == '/' && access(name, F_OK) == 0
+				? "'%.200s' is there, but not the interpreter "
+				  "it names"
+			: has_slash ? "'%.200s' is not there"
+				    : "'%.200s' is not in PATH",
 			name);
 		return err_reason(err, "FILE_NOT_FOUND", "process.argv");
 	case EACCES:

@@ -27,13 +27,13 @@ static uint64_t available_bytes(uint64_t otherwise)
 void rpc_stats(struct rpc *rpc, const uint8_t *data, size_t len)
 {
 	AGENT(StatsResponse) msg = SANDBOX__AGENT__V1__STATS_RESPONSE__INIT;
-	AGENT(StatsRequest) *request;
+	AGENT(StatsRequest) * request;
 	struct timespec up = { 0 };
 	struct sysinfo si = { 0 };
 	struct statvfs fs;
 
-	request = rpc_unpack(rpc, &sandbox__agent__v1__stats_request__descriptor,
-			     data, len);
+	request = rpc_unpack(
+		rpc, &sandbox__agent__v1__stats_request__descriptor, data, len);
 	if (!request)
 		return;
 	sandbox__agent__v1__stats_request__free_unpacked(request, NULL);

@@ -241,7 +241,8 @@ int task_work(struct loop *loop, void (*run)(void *arg),
 
 static void start_waiting(struct agent *agent)
 {
-	list_for_each(&agent->tasks_waiting, t, struct task, item) {
+	list_for_each(&agent->tasks_waiting, t, struct task, item)
+	{
 		if (agent->n_tasks >= TASKS_MAX)
 			return;
 		list_del(&t->item);

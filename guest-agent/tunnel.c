@@ -77,7 +77,7 @@ static void update(struct tunnel *t)
 		end(t, NULL);
 }
 
-static void send_msg(struct tunnel *t, const NODE(TunnelResponse) *msg)
+static void send_msg(struct tunnel *t, const NODE(TunnelResponse) * msg)
 {
 	size_t len = protobuf_c_message_get_packed_size(&msg->base);
 	_cleanup_free_ uint8_t *data = xcalloc(1, len);
@@ -250,7 +250,7 @@ static void on_ready(uint32_t events, void *arg)
 
 /* ---- the call ---- */
 
-static int start(struct tunnel *t, const NODE(TunnelStart) *start_msg,
+static int start(struct tunnel *t, const NODE(TunnelStart) * start_msg,
 		 struct error *err)
 {
 	int r;
@@ -297,14 +297,16 @@ static void on_message(struct grpc_call *call, const uint8_t *data, size_t len,
 	if (t->ended)
 		r = 0;
 	else if (!msg)
-		r = err_set(&err, ERR_INVALID, "the message is no "
-					       "TunnelRequest");
+		r = err_set(&err, ERR_INVALID,
+			    "the message is no "
+			    "TunnelRequest");
 	else if (!t->asked &&
 		 msg->input_case ==
 			 SANDBOX__NODE__V1__TUNNEL_REQUEST__INPUT_START)
 		r = start(t, msg->start, &err);
-	else if (t->asked && msg->input_case ==
-				     SANDBOX__NODE__V1__TUNNEL_REQUEST__INPUT_DATA)
+	else if (t->asked &&
+		 msg->input_case ==
+			 SANDBOX__NODE__V1__TUNNEL_REQUEST__INPUT_DATA)
 		r = take_data(t, &msg->data, &err);
 	else
 		r = err_field(&err, "start", "must come first, once");

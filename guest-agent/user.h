@@ -21,9 +21,9 @@ struct user {
 	gid_t gid;
 	gid_t groups[USER_GROUPS_MAX]; /* supplementary, with gid */
 	size_t n_groups;
-	char name[USER_NAME_MAX];  /* empty: the uid has none */
-	char home[4096];	   /* "/" if nothing is known */
-	char shell[4096];	   /* "/bin/sh" if nothing is known */
+	char name[USER_NAME_MAX]; /* empty: the uid has none */
+	char home[4096];	  /* "/" if nothing is known */
+	char shell[4096];	  /* "/bin/sh" if nothing is known */
 };
 
 /**

@@ -39,10 +39,10 @@
 #define DEPTH_MAX	256u  /* what a thread's stack is good for */
 #define SEEN_MAX	4096u
 #define PAIR_WAIT_MS	20 /* for the second half of a move */
-#define EVENTS                                                        \
-	(IN_CREATE | IN_MODIFY | IN_DELETE | IN_MOVED_FROM |          \
-	 IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |    \
-	 IN_EXCL_UNLINK | IN_ONLYDIR)
+#define EVENTS                                                                 \
+	(IN_CREATE | IN_MODIFY | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |     \
+	 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_EXCL_UNLINK |          \
+	 IN_ONLYDIR)
 
 #define TYPE(name) SANDBOX__NODE__V1__FILE_EVENT_TYPE__FILE_EVENT_TYPE_##name
 
@@ -64,7 +64,7 @@ struct watch {
 	char top[PATH_MAX];
 	bool recursive;
 	bool too_many;
-	bool gone; /* the client or the top is */
+	bool gone;		/* the client or the top is */
 	struct directory *dirs; /* by wd */
 	size_t n_dirs;
 	struct seen *seen;
@@ -77,8 +77,8 @@ struct watch {
 
 static char *join(const char *dir, const char *name)
 {
-	return *dir && *name ? xasprintf("%s/%s", dir, name) :
-			       xstrdup(*dir ? dir : name);
+	return *dir && *name ? xasprintf("%s/%s", dir, name)
+			     : xstrdup(*dir ? dir : name);
 }
 
 /* ---- to the client ---- */
@@ -300,9 +300,9 @@ static void flush_move(struct watch *w)
 	if (w->moved_dir)
 		drop_below(w, from);
 	send_event(w, TYPE(REMOVED), from, NULL,
-		   w->moved_dir ?
-			   SANDBOX__NODE__V1__FILE_TYPE__FILE_TYPE_DIRECTORY :
-			   0);
+		   w->moved_dir
+			   ? SANDBOX__NODE__V1__FILE_TYPE__FILE_TYPE_DIRECTORY
+			   : 0);
 }
 
 static void on_created(struct watch *w, const struct inotify_event *ev,
@@ -387,10 +387,10 @@ static void on_event(struct watch *w, const struct inotify_event *ev)
 		w->cookie = ev->cookie;
 		w->moved_dir = is_dir;
 	} else if (ev->mask & IN_DELETE) {
-		send_event(w, TYPE(REMOVED), path, NULL,
-			   is_dir ?
-				   SANDBOX__NODE__V1__FILE_TYPE__FILE_TYPE_DIRECTORY :
-				   0);
+		send_event(
+			w, TYPE(REMOVED), path, NULL,
+			is_dir ? SANDBOX__NODE__V1__FILE_TYPE__FILE_TYPE_DIRECTORY
+			       : 0);
 	} else if (ev->mask & IN_MODIFY) {
 		send_event(w, TYPE(MODIFIED), path, NULL,
 			   type_at(w, path, is_dir));
@@ -473,7 +473,7 @@ static void watch_free(struct watch *w)
 	free(w);
 }
 
-static int watch(struct task *t, const NODE(WatchDirectoryRequest) *rq,
+static int watch(struct task *t, const NODE(WatchDirectoryRequest) * rq,
 		 struct error *err)
 {
 	struct watch *w = xcalloc(1, sizeof(*w));
@@ -498,7 +498,7 @@ static int watch(struct task *t, const NODE(WatchDirectoryRequest) *rq,
 
 int watch_task(struct task *t, struct error *err)
 {
-	NODE(WatchDirectoryRequest) *rq;
+	NODE(WatchDirectoryRequest) * rq;
 	int r;
 
 	rq = task_recv_message(

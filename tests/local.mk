@@ -4,3 +4,4 @@ include %D%/net/local.mk
 include %D%/host/local.mk
 include %D%/ctl/local.mk
 include %D%/interop/local.mk
+include %D%/agent/local.mk
