@@ -32,9 +32,9 @@ struct grpc_call;
 /* Bytes in flight towards us: per stream, and per connection. */
 #define GRPC_STREAM_WINDOW (256u << 10)
 #define GRPC_CONN_WINDOW   (4u << 20)
-/* What all calls of a connection may hold of messages that are not whole, or not
- * delivered: a call that goes over it fails with RESOURCE_EXHAUSTED. Room for
- * GRPC_STREAMS_MAX paused calls and some of the largest messages.
+/* What all calls of a connection may hold of messages that are not whole, or
+ * not delivered: a call that goes over it fails with RESOURCE_EXHAUSTED. Room
+ * for GRPC_STREAMS_MAX paused calls and some of the largest messages.
  */
 #define GRPC_HELD_MAX	 (96u << 20)
 #define GRPC_HEADERS_MAX (16u << 10)
@@ -166,7 +166,7 @@ struct grpc_conn *grpc_conn_new_client(const struct grpc_conn_ops *ops,
  * @wake:	There is something to write, or to grpc_conn_tick(), that came
  *		about outside of this connection's own feed, output and tick.
  *		Called from within sends and the like: may only note it
- * @clock:	Milliseconds of the clock of grpc_conn_tick(). With it, deadlines
+ * @clock:	Milliseconds of grpc_conn_tick()'s clock. With it, deadlines
  *		count from now rather than from the last tick; without it, tick
  *		before grpc_call_start()
  *
@@ -181,8 +181,8 @@ struct grpc_hooks {
 void grpc_conn_set_hooks(struct grpc_conn *conn, const struct grpc_hooks *hooks,
 			 void *arg);
 
-/* Ends what calls there are (UNAVAILABLE, @done is called) and frees. NULL is
- * fine.
+/* Ends what calls there are (UNAVAILABLE; @done and @closing are called) and
+ * frees. NULL is fine.
  */
 struct grpc_conn *grpc_conn_free(struct grpc_conn *conn);
 
@@ -263,8 +263,8 @@ void grpc_call_half_close(struct grpc_call *call);
 void grpc_call_finish(struct grpc_call *call, const struct grpc_status *st);
 
 /* Either side: end at once (RST_STREAM); what is queued is dropped, no more
- * messages come. @done comes with CANCELLED (from the next feed, tick or output,
- * never from within this call).
+ * messages come. @done comes with CANCELLED (from the next feed, tick or
+ * output, never from within this call).
  */
 void grpc_call_cancel(struct grpc_call *call);
 

@@ -188,9 +188,9 @@ struct grpc_call {
 	/* life */
 	bool accept_due; /* server: tell the connection's owner */
 	bool accepted;
-	bool finished; /* server: finish was called */
-	bool stream_gone; /* nghttp2 knows the stream no more, or is told to reset */
-	bool done_due; /* @done_status is final */
+	bool finished;	  /* server: finish was called */
+	bool stream_gone; /* closed, or reset by us: nothing is heard of it */
+	bool done_due;	  /* @done_status is final */
 	bool done_told;
 	struct grpc_status done_status;
 };

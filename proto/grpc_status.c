@@ -19,7 +19,7 @@
 #define DOMAIN	   "sandboxd"
 #define TYPE_INFO  "type.googleapis.com/google.rpc.ErrorInfo"
 #define TYPE_RETRY "type.googleapis.com/google.rpc.RetryInfo"
-/* A packed google.rpc.Status of ours: text, reason, field and two type names. */
+/* A packed google.rpc.Status of ours: text, reason, field, two type names. */
 #define DETAILS_MAX 1280
 
 static const char *const code_names[] = {

@@ -6,8 +6,8 @@
  *
  * All work is done in pump(), which only the loop calls: for the descriptor,
  * for the timer, and for the deferred source that grpc_conn's wake hook arms.
- * So a send from anywhere never ends a connection under the sender's feet, and
- * what ends it happens at the end of pump(), where nothing else is on the stack.
+ * So a send from anywhere never ends a connection under the sender's feet: what
+ * ends it happens at the end of pump(), where nothing else is on the stack.
  *
  * A pump goes through connecting, handshake (TLS) and resync (serial) to ready;
  * one deadline covers all three. Input is always read: a peer that is not read
@@ -509,8 +509,6 @@ static void add_sources(struct grpc_io *io)
 		    0 ||
 	    sd_event_add_defer(event, &io->defer, on_defer, io) < 0)
 		abort();
-	/* What waits for the wire is not more urgent than what comes in. */
-	sd_event_source_set_priority(io->defer, SD_EVENT_PRIORITY_NORMAL);
 }
 
 static void set_params(struct grpc_io *io, const struct grpc_io_params *params)
