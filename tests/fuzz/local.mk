@@ -9,6 +9,8 @@ FUZZ_TARGETS = \
 	%D%/fuzz_grpc_client \
 	%D%/fuzz_grpc_server \
 	%D%/fuzz_grpc_status \
+	%D%/fuzz_image_archive \
+	%D%/fuzz_image_manifest \
 	%D%/fuzz_ipc \
 	%D%/fuzz_peer \
 	%D%/fuzz_mem_file \
@@ -64,3 +66,9 @@ tests_fuzz_fuzz_mem_file_LDADD = $(FUZZ_ENGINE_LIBS)
 tests_fuzz_fuzz_snapshot_manifest_SOURCES = \
 	%D%/fuzz_snapshot_manifest.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_snapshot_manifest_LDADD = $(FUZZ_ENGINE_LIBS)
+
+tests_fuzz_fuzz_image_archive_SOURCES = %D%/fuzz_image_archive.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_image_archive_LDADD = $(IMAGE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_image_manifest_SOURCES = %D%/fuzz_image_manifest.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_image_manifest_LDADD = $(ENGINE_LIBS) $(IMAGE_LIBS) $(FUZZ_LINK)

@@ -100,3 +100,6 @@ IMAGE_TAR = %D%/image_tar.c %D%/image_tar.h
 UNIT_TESTS += %D%/test_image_store
 %C%_test_image_store_SOURCES = %D%/test_image_store.c $(IMAGE_TAR)
 %C%_test_image_store_LDADD = $(ENGINE_LIBS) $(ARCHIVE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_mkimage
+%C%_test_mkimage_SOURCES = %D%/test_mkimage.c $(IMAGE_TAR)
+%C%_test_mkimage_LDADD = $(IMAGE_LIBS) $(CMOCKA_LIBS)

@@ -297,13 +297,12 @@ static void an_image_in_use_is_not_removed(void **state)
 
 	small_tar(&tar, "one");
 	assert_int_equal(import(rig, &spec, &tar), 0);
-	assert_int_equal(image_remove(rig->store, "a", is_in_use, rig->digest,
-				      &err),
-			 -1);
+	assert_int_equal(
+		image_remove(rig->store, "a", is_in_use, rig->digest, &err),
+		-1);
 	assert_int_equal(err.code, ERR_CONFLICT);
-	assert_int_equal(image_remove(rig->store, "a", is_in_use, (void *)"",
-				      &err),
-			 0);
+	assert_int_equal(
+		image_remove(rig->store, "a", is_in_use, (void *)"", &err), 0);
 	assert_int_equal(entries(rig, false) + entries(rig, true), 0);
 	assert_int_equal(image_remove(rig->store, "a", NULL, NULL, &err), -1);
 	assert_string_equal(err_reason_of(&err), "IMAGE_NOT_FOUND");
