@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox.c - one sandbox, and the node's sandboxes */
+#include "engine/sandbox.h"
+
+#include "base/loop.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+
+#include <string.h>
+
+const char *sandbox_state_str(enum sandbox_state state)
+{
+	static const char *const names[SBX_STATE_COUNT] = {
+		[SBX_NONE] = "NONE",
+		[SBX_CREATING] = "CREATING",
+		[SBX_RUNNING] = "RUNNING",
+		[SBX_PAUSING] = "PAUSING",
+		[SBX_PAUSED] = "PAUSED",
+		[SBX_RESUMING] = "RESUMING",
+		[SBX_TERMINATING] = "TERMINATING",
+		[SBX_TERMINATED] = "TERMINATED",
+		[SBX_FAILED] = "FAILED",
+	};
+
+	return (unsigned int)state < SBX_STATE_COUNT ? names[state] : "?";
+}
+
+void sandboxes_init(struct sandboxes *s)
+{
+	*s = (struct sandboxes){ 0 };
+	list_init(&s->all);
+}
+
+static struct sandbox **bucket(struct sandboxes *s, const char *id)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *id; id++)
+		hash = (hash ^ (unsigned char)*id) * 16777619u;
+	return &s->by_id[hash & (SANDBOX_BUCKETS - 1)];
+}
+
+struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row)
+{
+	struct sandbox *sb = xcalloc(1, sizeof(*sb));
+	struct sandbox **at = bucket(&e->sandboxes, row->id);
+
+	*sb = (struct sandbox){ .engine = e, .row = *row };
+	list_init(&sb->leases);
+	list_init(&sb->waiting);
+	list_init(&sb->end_calls);
+	sb->busy_boot_ms = loop_boot_ms();
+	sb->next_id = *at;
+	*at = sb;
+	list_add_tail(&e->sandboxes.all, &sb->link);
+	e->sandboxes.n++;
+	return sb;
+}
+
+void sandbox_remove(struct sandbox *sb)
+{
+	struct sandboxes *s = &sb->engine->sandboxes;
+	struct sandbox **at = bucket(s, sb->row.id);
+
+	while (*at != sb)
+		at = &(*at)->next_id;
+	*at = sb->next_id;
+	list_del(&sb->link);
+	s->n--;
+	sd_event_source_disable_unref(sb->timer);
+	sd_event_source_disable_unref(sb->retry);
+	sd_event_source_disable_unref(sb->answer);
+	pb_free(sb->row.spec);
+	free(sb);
+}
+
+struct sandbox *sandbox_find(struct sandboxes *s, const char *id)
+{
+	for (struct sandbox *sb = *bucket(s, id); sb; sb = sb->next_id)
+		if (!strcmp(sb->row.id, id))
+			return sb;
+	return NULL;
+}
+
+struct sandbox *sandbox_by_uuid(struct sandboxes *s, const char *uuid)
+{
+	list_for_each(&s->all, sb, struct sandbox, link)
+		if (!strcmp(sb->row.uuid, uuid))
+			return sb;
+	return NULL;
+}
+
+struct sandbox *sandbox_by_slot(struct sandboxes *s, uint32_t slot)
+{
+	list_for_each(&s->all, sb, struct sandbox, link)
+		if (sb->row.slot == (int64_t)slot)
+			return sb;
+	return NULL;
+}
+
+bool sandbox_holds_guest(const struct sandbox *sb)
+{
+	switch (sb->row.state) {
+	case SBX_CREATING:
+	case SBX_RUNNING:
+	case SBX_PAUSING:
+	case SBX_RESUMING:
+		return true;
+	case SBX_TERMINATING:
+	case SBX_FAILED:
+		return sb->row.uuid[0];
+	default:
+		return false;
+	}
+}
+
+uint64_t sandbox_age_ms(const struct sandbox *sb)
+{
+	int64_t age;
+
+	if (!strcmp(sb->row.boot_id, sb->engine->boot_id))
+		age = (int64_t)loop_boot_ms() - sb->row.created_boot_ms;
+	else
+		age = loop_wall_ms() - sb->row.created_ms;
+	return age > 0 ? (uint64_t)age : 0;
+}
+
+uint64_t sandbox_runtime_ms(const struct sandbox *sb)
+{
+	int64_t now = sb->row.run_ms ? loop_wall_ms() - sb->row.run_ms : 0;
+
+	return sb->row.runtime_ms + (now > 0 ? (uint64_t)now : 0);
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.c - the database: opening, schema, transactions
+ *
+ * Theory of operation
+ * ===================
+ *
+ * There is one connection and one writer, the main thread. EXCLUSIVE locking
+ * keeps a second daemon out and spares the shared memory file.
+ *
+ * Each schema version has one migration: the statements that lead to it from
+ * the version before. All that are missing run in one transaction with the
+ * change of user_version, so a crash leaves the old schema or the new one.
+ */
+#include "engine/store_sql.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Never change what is released; add. */
+static const char *const migrations[STORE_VERSION] = {
+	"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+	"CREATE TABLE sandboxes (id TEXT PRIMARY KEY, state INTEGER NOT NULL,"
+	" reason TEXT NOT NULL, generation INTEGER NOT NULL,"
+	" uuid TEXT NOT NULL, slot INTEGER NOT NULL,"
+	" image_digest TEXT NOT NULL, template_id TEXT NOT NULL,"
+	" snapshot_id TEXT NOT NULL, next_snapshot TEXT NOT NULL,"
+	" nonce BLOB NOT NULL, machine_id TEXT NOT NULL,"
+	" boot_id TEXT NOT NULL, start_kind TEXT NOT NULL,"
+	" created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
+	" paused_ms INTEGER NOT NULL, resumed_ms INTEGER NOT NULL,"
+	" terminated_ms INTEGER NOT NULL, created_boot_ms INTEGER NOT NULL,"
+	" run_ms INTEGER NOT NULL, runtime_ms INTEGER NOT NULL,"
+	" cpu_ms INTEGER NOT NULL, spec BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE requests (id TEXT PRIMARY KEY, method TEXT NOT NULL,"
+	" sandbox_id TEXT NOT NULL, digest BLOB NOT NULL,"
+	" expires_ms INTEGER NOT NULL, answer BLOB) WITHOUT ROWID;"
+	"CREATE INDEX requests_expires ON requests (expires_ms);"
+	"CREATE TABLE events (sequence INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" type TEXT NOT NULL, sandbox_id TEXT NOT NULL,"
+	" time_ms INTEGER NOT NULL, data BLOB NOT NULL);"
+	"CREATE INDEX events_sandbox ON events (sandbox_id, sequence);"
+	"CREATE TABLE snapshots (id TEXT PRIMARY KEY, name TEXT NOT NULL,"
+	" sandbox_id TEXT NOT NULL, internal INTEGER NOT NULL,"
+	" image_digest TEXT NOT NULL, template_id TEXT NOT NULL,"
+	" nonce BLOB NOT NULL, created_ms INTEGER NOT NULL,"
+	" size_bytes INTEGER NOT NULL, spec BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE ports (sandbox_id TEXT NOT NULL, port INTEGER NOT NULL,"
+	" host_port INTEGER NOT NULL, PRIMARY KEY (sandbox_id, port))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE templates (id TEXT PRIMARY KEY, image TEXT NOT NULL,"
+	" image_digest TEXT NOT NULL, cpu INTEGER NOT NULL,"
+	" memory_mib INTEGER NOT NULL, disk_mib INTEGER NOT NULL,"
+	" created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL,"
+	" size_bytes INTEGER NOT NULL, bad INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE pool (uuid TEXT PRIMARY KEY, template_id TEXT NOT NULL,"
+	" slot INTEGER NOT NULL) WITHOUT ROWID;",
+};
+
+/* clang-format off */
+static const char *const sql[Q_COUNT] = {
+	[Q_BEGIN] = "BEGIN IMMEDIATE",
+	[Q_COMMIT] = "COMMIT",
+	[Q_ROLLBACK] = "ROLLBACK",
+	[Q_META_GET] = "SELECT value FROM meta WHERE key = ?",
+	[Q_META_SET] = "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+	[Q_SANDBOX_PUT] = "INSERT OR REPLACE INTO sandboxes VALUES (?, ?, ?, ?,"
+		" ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[Q_SANDBOX_REMOVE] = "DELETE FROM sandboxes WHERE id = ?",
+	[Q_SANDBOXES] = "SELECT * FROM sandboxes ORDER BY created_ms, id",
+	[Q_REQUEST_GET] = "SELECT method, sandbox_id, digest, answer"
+		" FROM requests WHERE id = ?",
+	[Q_REQUEST_PUT] = "INSERT OR REPLACE INTO requests"
+		" VALUES (?, ?, ?, ?, ?, NULL)",
+	[Q_REQUEST_ANSWER] = "UPDATE requests SET answer = ? WHERE id = ?",
+	[Q_REQUEST_REMOVE] = "DELETE FROM requests WHERE id = ?",
+	[Q_REQUEST_EXPIRE] = "DELETE FROM requests WHERE expires_ms < ?",
+	[Q_REQUEST_DROP_PENDING] = "DELETE FROM requests WHERE answer IS NULL",
+	[Q_REQUEST_PENDING] = "SELECT id FROM requests WHERE method = ?"
+		" AND sandbox_id = ? AND answer IS NULL",
+	[Q_EVENT_ADD] = "INSERT INTO events (type, sandbox_id, time_ms, data)"
+		" VALUES (?, ?, ?, ?)",
+	[Q_EVENTS] = "SELECT * FROM events WHERE sequence > ?"
+		" ORDER BY sequence LIMIT ?",
+	[Q_EVENTS_OF] = "SELECT * FROM events WHERE sandbox_id = ?"
+		" AND sequence > ? ORDER BY sequence LIMIT ?",
+	[Q_EVENTS_RANGE] = "SELECT (SELECT min(sequence) FROM events),"
+		" (SELECT max(sequence) FROM events)",
+	[Q_EVENTS_TRIM] = "DELETE FROM events WHERE sequence <"
+		" (SELECT max(sequence) FROM events)"
+		" AND (time_ms < ? OR sequence <="
+		" (SELECT max(sequence) FROM events) - ?)",
+	[Q_SNAPSHOT_PUT] = "INSERT OR REPLACE INTO snapshots"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[Q_SNAPSHOT_REMOVE] = "DELETE FROM snapshots WHERE id = ?",
+	[Q_SNAPSHOTS] = "SELECT * FROM snapshots ORDER BY created_ms, id",
+	[Q_PORT_PUT] = "INSERT OR REPLACE INTO ports VALUES (?, ?, ?)",
+	[Q_PORT_REMOVE] = "DELETE FROM ports WHERE sandbox_id = ? AND port = ?",
+	[Q_PORTS_REMOVE] = "DELETE FROM ports WHERE sandbox_id = ?",
+	[Q_PORTS] = "SELECT * FROM ports",
+	[Q_TEMPLATE_PUT] = "INSERT OR REPLACE INTO templates"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[Q_TEMPLATE_REMOVE] = "DELETE FROM templates WHERE id = ?",
+	[Q_TEMPLATES] = "SELECT * FROM templates ORDER BY created_ms, id",
+	[Q_POOL_PUT] = "INSERT OR REPLACE INTO pool VALUES (?, ?, ?)",
+	[Q_POOL_REMOVE] = "DELETE FROM pool WHERE uuid = ?",
+	[Q_POOL] = "SELECT * FROM pool",
+};
+/* clang-format on */
+
+int store_failed(struct store *store, const char *what, struct error *err)
+{
+	int code = sqlite3_errcode(store->db);
+
+	return err_set(err, code == SQLITE_FULL ? ERR_LIMIT : ERR_INTERNAL,
+		       "%s in the state database: %s", what,
+		       sqlite3_errmsg(store->db));
+}
+
+static void keep_failure(struct store *store, const char *what)
+{
+	if (store->failed)
+		return;
+	store->failed = true;
+	store_failed(store, what, &store->err);
+}
+
+static int exec(struct store *store, const char *text, const char *what,
+		struct error *err)
+{
+	if (sqlite3_exec(store->db, text, NULL, NULL, NULL) != SQLITE_OK)
+		return store_failed(store, what, err);
+	return 0;
+}
+
+static int read_version(struct store *store, int *ret, struct error *err)
+{
+	sqlite3_stmt *stmt;
+
+	if (sqlite3_prepare_v2(store->db, "PRAGMA user_version", -1, &stmt,
+			       NULL) != SQLITE_OK)
+		return store_failed(store, "read the version", err);
+	*ret = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int(stmt, 0) :
+						  -1;
+	sqlite3_finalize(stmt);
+	if (*ret < 0)
+		return store_failed(store, "read the version", err);
+	return 0;
+}
+
+static int migrate(struct store *store, struct error *err)
+{
+	char text[64];
+	int version = 0;
+
+	if (read_version(store, &version, err) < 0)
+		return -1;
+	if (version > STORE_VERSION)
+		return err_set(err, ERR_INVALID,
+			       "the state database is version %d of a newer "
+			       "daemon, this one knows %d",
+			       version, STORE_VERSION);
+	if (version == STORE_VERSION)
+		return 0;
+	if (exec(store, "BEGIN IMMEDIATE", "begin", err) < 0)
+		return -1;
+	for (int v = version; v < STORE_VERSION; v++)
+		if (exec(store, migrations[v], "bring up to date", err) < 0)
+			return -1;
+	sqlite3_snprintf(sizeof(text), text, "PRAGMA user_version = %d",
+			 STORE_VERSION);
+	if (exec(store, text, "bring up to date", err) < 0)
+		return -1;
+	return exec(store, "COMMIT", "bring up to date", err);
+}
+
+static int open_file(const char *path, struct store *store, struct error *err)
+{
+	/* SQLite would make it by umask; env and nonces are in it. */
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return err_sys(err, errno, "open '%s'", path);
+	fchmod(fd, 0600);
+	close(fd);
+	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE, NULL) !=
+	    SQLITE_OK)
+		return store_failed(store, "open", err);
+	sqlite3_busy_timeout(store->db, 1000);
+	if (exec(store,
+		 "PRAGMA locking_mode = EXCLUSIVE;"
+		 "PRAGMA journal_mode = WAL;"
+		 "PRAGMA synchronous = FULL;"
+		 "PRAGMA trusted_schema = OFF;",
+		 "open", err) < 0)
+		return -1;
+	return 0;
+}
+
+int store_open(const char *path, struct store **ret, struct error *err)
+{
+	struct store *store = xcalloc(1, sizeof(*store));
+
+	if (open_file(path, store, err) < 0 || migrate(store, err) < 0)
+		goto fail;
+	for (int i = 0; i < Q_COUNT; i++) {
+		if (sqlite3_prepare_v3(store->db, sql[i], -1,
+				       SQLITE_PREPARE_PERSISTENT,
+				       &store->stmts[i], NULL) == SQLITE_OK)
+			continue;
+		store_failed(store, "prepare", err);
+		goto fail;
+	}
+	*ret = store;
+	return 0;
+fail:
+	store_close(store);
+	return -1;
+}
+
+struct store *store_close(struct store *store)
+{
+	if (!store)
+		return NULL;
+	if (store->in_transaction)
+		store_rollback(store);
+	for (int i = 0; i < Q_COUNT; i++)
+		sqlite3_finalize(store->stmts[i]);
+	sqlite3_close(store->db);
+	free(store);
+	return NULL;
+}
+
+static void bind_va(sqlite3_stmt *stmt, const char *fmt, va_list ap)
+{
+	sqlite3_reset(stmt);
+	for (int i = 1; *fmt; fmt++, i++) {
+		const void *data;
+
+		switch (*fmt) {
+		case 's':
+			sqlite3_bind_text(stmt, i, va_arg(ap, const char *),
+					  -1, SQLITE_TRANSIENT);
+			break;
+		case 'i':
+			sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t));
+			break;
+		case 'b':
+			data = va_arg(ap, const void *);
+			sqlite3_bind_blob64(stmt, i, data ? data : "",
+					    va_arg(ap, size_t),
+					    SQLITE_TRANSIENT);
+			break;
+		default:
+			abort();
+		}
+	}
+}
+
+sqlite3_stmt *store_bind(struct store *store, enum store_stmt which,
+			 const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	bind_va(store->stmts[which], fmt, ap);
+	va_end(ap);
+	return store->stmts[which];
+}
+
+void store_run(struct store *store, enum store_stmt which, const char *fmt,
+	       ...)
+{
+	sqlite3_stmt *stmt = store->stmts[which];
+	va_list ap;
+
+	if (store->failed)
+		return;
+	va_start(ap, fmt);
+	bind_va(stmt, fmt, ap);
+	va_end(ap);
+	if (sqlite3_step(stmt) != SQLITE_DONE)
+		keep_failure(store, "write");
+	sqlite3_reset(stmt);
+	sqlite3_clear_bindings(stmt);
+}
+
+void store_begin(struct store *store)
+{
+	if (store->in_transaction)
+		abort();
+	store->failed = false;
+	store->in_transaction = true;
+	store_run(store, Q_BEGIN, "");
+}
+
+void store_rollback(struct store *store)
+{
+	store->in_transaction = false;
+	store->failed = false;
+	if (!sqlite3_get_autocommit(store->db))
+		store_run(store, Q_ROLLBACK, "");
+	store->failed = false;
+}
+
+int store_commit(struct store *store, struct error *err)
+{
+	struct error why;
+
+	store_run(store, Q_COMMIT, "");
+	if (!store->failed) {
+		store->in_transaction = false;
+		return 0;
+	}
+	why = store->err;
+	store_rollback(store);
+	if (err)
+		*err = why;
+	return -1;
+}
+
+void store_text(sqlite3_stmt *stmt, int column, char *ret, size_t size)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+	sqlite3_snprintf((int)size, ret, "%s", text ? text : "");
+}
+
+void store_bytes(sqlite3_stmt *stmt, int column, void *ret, size_t len)
+{
+	const void *data = sqlite3_column_blob(stmt, column);
+
+	memset(ret, 0, len);
+	if (data && (size_t)sqlite3_column_bytes(stmt, column) == len)
+		memcpy(ret, data, len);
+}
+
+Spec *store_spec(sqlite3_stmt *stmt, int column)
+{
+	const void *data = sqlite3_column_blob(stmt, column);
+	size_t len = (size_t)sqlite3_column_bytes(stmt, column);
+
+	return sandbox__node__v1__create_sandbox_request__unpack(
+		NULL, len, data ? data : (const uint8_t *)"");
+}
+
+void store_meta_get(struct store *store, const char *key, char *ret,
+		    size_t size)
+{
+	sqlite3_stmt *stmt = store_bind(store, Q_META_GET, "s", key);
+
+	ret[0] = '\0';
+	if (sqlite3_step(stmt) == SQLITE_ROW)
+		store_text(stmt, 0, ret, size);
+	sqlite3_reset(stmt);
+}
+
+void store_meta_set(struct store *store, const char *key, const char *value)
+{
+	store_run(store, Q_META_SET, "ss", key, value);
+}

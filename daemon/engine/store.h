@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h - what must survive, in one SQLite database
+ *
+ * WAL with synchronous=FULL: what a commit returned for is on disk. Changes go
+ * between store_begin() and store_commit(); a change that fails is remembered
+ * and makes the commit fail as a whole, so that callers check once. Main thread
+ * only; a commit takes some 100 microseconds.
+ */
+#ifndef ENGINE_STORE_H
+#define ENGINE_STORE_H
+
+#include "engine/sandbox.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct store;
+
+#define STORE_VERSION 1
+#define REQUEST_ID_MAX 64
+#define REQUEST_DIGEST_LEN 32
+
+/**
+ * store_open() - Open or make the database
+ *
+ * Brings an older schema up to date; one of a newer daemon is refused. Locks
+ * it: a second daemon over the same file fails here.
+ */
+int store_open(const char *path, struct store **ret, struct error *err);
+struct store *store_close(struct store *store);
+
+void store_begin(struct store *store);
+/* All of it, or nothing and why. */
+int store_commit(struct store *store, struct error *err);
+void store_rollback(struct store *store);
+
+/* "" when there is none. */
+void store_meta_get(struct store *store, const char *key, char *ret,
+		    size_t size);
+void store_meta_set(struct store *store, const char *key, const char *value);
+
+/* ---- sandboxes ---- */
+void store_sandbox_put(struct store *store, const struct sandbox_row *row);
+void store_sandbox_remove(struct store *store, const char *id);
+/* Oldest first. @row and its spec are the callee's. */
+typedef void (*store_sandbox_fn)(const struct sandbox_row *row, void *arg);
+int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
+		    struct error *err);
+
+/* ---- requests ---- */
+struct store_request {
+	char method[32];
+	char sandbox_id[SANDBOX_ID_MAX + 1];
+	uint8_t digest[REQUEST_DIGEST_LEN];
+	bool answered;
+	uint8_t *answer; /* packed; the caller's to free */
+	size_t answer_len;
+};
+
+/* 1 found, 0 not, -1 cannot read. */
+int store_request_get(struct store *store, const char *request_id,
+		      struct store_request *ret, struct error *err);
+void store_request_put(struct store *store, const char *request_id,
+		       const char *method, const char *sandbox_id,
+		       const uint8_t digest[REQUEST_DIGEST_LEN],
+		       int64_t expires_ms);
+void store_request_answer(struct store *store, const char *request_id,
+			  const uint8_t *answer, size_t len);
+void store_request_remove(struct store *store, const char *request_id);
+/* Those past their time; with @pending also all that have no answer. */
+void store_requests_expire(struct store *store, int64_t now_ms, bool pending);
+/* The unanswered request of @method for a sandbox, if there is one. */
+bool store_request_pending(struct store *store, const char *method,
+			   const char *sandbox_id,
+			   char ret[REQUEST_ID_MAX + 1]);
+
+/* ---- events ---- */
+struct store_event {
+	uint64_t sequence;
+	char type[48];
+	char sandbox_id[SANDBOX_ID_MAX + 1];
+	int64_t time_ms;
+	const uint8_t *data; /* packed Event with only its data; borrowed */
+	size_t data_len;
+};
+
+uint64_t store_event_add(struct store *store, const struct store_event *event);
+/* After @since, at most @limit; @fn false stops. "" is every sandbox. */
+typedef bool (*store_event_fn)(const struct store_event *event, void *arg);
+int store_events(struct store *store, uint64_t since, const char *sandbox_id,
+		 uint32_t limit, store_event_fn fn, void *arg,
+		 struct error *err);
+void store_events_range(struct store *store, uint64_t *ret_oldest,
+			uint64_t *ret_newest);
+/* The newest event is always kept: numbers go on after it. */
+void store_events_trim(struct store *store, uint64_t keep, int64_t before_ms);
+
+/* ---- snapshots ---- */
+struct snapshot_row {
+	char id[OBJECT_ID_SIZE];
+	char name[65];
+	char sandbox_id[SANDBOX_ID_MAX + 1];
+	bool internal; /* of a pause or a fork, not listed */
+	char image_digest[80];
+	char template_id[OBJECT_ID_SIZE];
+	uint8_t nonce[SANDBOX_NONCE_LEN];
+	int64_t created_ms;
+	uint64_t size_bytes;
+	Spec *spec;
+};
+
+void store_snapshot_put(struct store *store, const struct snapshot_row *row);
+void store_snapshot_remove(struct store *store, const char *id);
+typedef void (*store_snapshot_fn)(const struct snapshot_row *row, void *arg);
+int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
+		    struct error *err);
+
+/* ---- ports ---- */
+struct port_row {
+	char sandbox_id[SANDBOX_ID_MAX + 1];
+	uint16_t port, host_port;
+};
+
+void store_port_put(struct store *store, const struct port_row *row);
+void store_port_remove(struct store *store, const char *sandbox_id,
+		       uint16_t port);
+void store_ports_remove(struct store *store, const char *sandbox_id);
+typedef void (*store_port_fn)(const struct port_row *row, void *arg);
+int store_ports(struct store *store, store_port_fn fn, void *arg,
+		struct error *err);
+
+/* ---- templates and their waiting clones ---- */
+struct template_row {
+	char id[OBJECT_ID_SIZE];
+	char image[129];
+	char image_digest[80];
+	uint32_t cpu, memory_mib, disk_mib;
+	int64_t created_ms, used_ms;
+	uint64_t size_bytes;
+	bool bad; /* does not verify any more: no new clones */
+};
+
+void store_template_put(struct store *store, const struct template_row *row);
+void store_template_remove(struct store *store, const char *id);
+typedef void (*store_template_fn)(const struct template_row *row, void *arg);
+int store_templates(struct store *store, store_template_fn fn, void *arg,
+		    struct error *err);
+
+struct pool_row {
+	char uuid[HV_UUID_SIZE];
+	char template_id[OBJECT_ID_SIZE];
+	int64_t slot;
+};
+
+void store_pool_put(struct store *store, const struct pool_row *row);
+void store_pool_remove(struct store *store, const char *uuid);
+typedef void (*store_pool_fn)(const struct pool_row *row, void *arg);
+int store_pool(struct store *store, store_pool_fn fn, void *arg,
+	       struct error *err);
+
+#endif /* ENGINE_STORE_H */

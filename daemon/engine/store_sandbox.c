@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_sandbox.c - the tables of sandboxes, snapshots and ports */
+#include "engine/store_sql.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <string.h>
+
+void store_sandbox_put(struct store *store, const struct sandbox_row *row)
+{
+	_cleanup_free_ uint8_t *spec = NULL;
+	size_t len;
+
+	spec = pb_pack(&row->spec->base, &len);
+	store_run(store, Q_SANDBOX_PUT, "sisisissssbsssiiiiiiiiib", row->id,
+		  (int64_t)row->state, row->reason, (int64_t)row->generation,
+		  row->uuid, row->slot, row->image_digest, row->template_id,
+		  row->snapshot_id, row->next_snapshot, row->nonce,
+		  sizeof(row->nonce), row->machine_id, row->boot_id,
+		  row->start_kind, row->created_ms, row->started_ms,
+		  row->paused_ms, row->resumed_ms, row->terminated_ms,
+		  row->created_boot_ms, row->run_ms, (int64_t)row->runtime_ms,
+		  (int64_t)row->cpu_ms, spec, len);
+}
+
+void store_sandbox_remove(struct store *store, const char *id)
+{
+	store_run(store, Q_SANDBOX_REMOVE, "s", id);
+}
+
+static void read_row(sqlite3_stmt *s, struct sandbox_row *row)
+{
+	*row = (struct sandbox_row){
+		.state = (enum sandbox_state)sqlite3_column_int(s, 1),
+		.generation = (uint64_t)sqlite3_column_int64(s, 3),
+		.slot = sqlite3_column_int64(s, 5),
+		.created_ms = sqlite3_column_int64(s, 14),
+		.started_ms = sqlite3_column_int64(s, 15),
+		.paused_ms = sqlite3_column_int64(s, 16),
+		.resumed_ms = sqlite3_column_int64(s, 17),
+		.terminated_ms = sqlite3_column_int64(s, 18),
+		.created_boot_ms = sqlite3_column_int64(s, 19),
+		.run_ms = sqlite3_column_int64(s, 20),
+		.runtime_ms = (uint64_t)sqlite3_column_int64(s, 21),
+		.cpu_ms = (uint64_t)sqlite3_column_int64(s, 22),
+		.spec = store_spec(s, 23),
+	};
+	store_text(s, 0, row->id, sizeof(row->id));
+	store_text(s, 2, row->reason, sizeof(row->reason));
+	store_text(s, 4, row->uuid, sizeof(row->uuid));
+	store_text(s, 6, row->image_digest, sizeof(row->image_digest));
+	store_text(s, 7, row->template_id, sizeof(row->template_id));
+	store_text(s, 8, row->snapshot_id, sizeof(row->snapshot_id));
+	store_text(s, 9, row->next_snapshot, sizeof(row->next_snapshot));
+	store_bytes(s, 10, row->nonce, sizeof(row->nonce));
+	store_text(s, 11, row->machine_id, sizeof(row->machine_id));
+	store_text(s, 12, row->boot_id, sizeof(row->boot_id));
+	store_text(s, 13, row->start_kind, sizeof(row->start_kind));
+}
+
+int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
+		    struct error *err)
+{
+	sqlite3_stmt *stmt = store_bind(store, Q_SANDBOXES, "");
+	int r;
+
+	while ((r = sqlite3_step(stmt)) == SQLITE_ROW) {
+		struct sandbox_row row;
+
+		read_row(stmt, &row);
+		if (!row.spec || row.state <= SBX_NONE ||
+		    row.state >= SBX_STATE_COUNT) {
+			sqlite3_reset(stmt);
+			pb_free(row.spec);
+			return err_set(err, ERR_DATA_LOSS,
+				       "sandbox '%s' in the state database "
+				       "cannot be read",
+				       row.id);
+		}
+		fn(&row, arg);
+	}
+	sqlite3_reset(stmt);
+	if (r != SQLITE_DONE)
+		return store_failed(store, "read the sandboxes", err);
+	return 0;
+}
+
+void store_snapshot_put(struct store *store, const struct snapshot_row *row)
+{
+	_cleanup_free_ uint8_t *spec = NULL;
+	size_t len;
+
+	spec = pb_pack(&row->spec->base, &len);
+	store_run(store, Q_SNAPSHOT_PUT, "sssissbiib", row->id, row->name,
+		  row->sandbox_id, (int64_t)row->internal, row->image_digest,
+		  row->template_id, row->nonce, sizeof(row->nonce),
+		  row->created_ms, (int64_t)row->size_bytes, spec, len);
+}
+
+void store_snapshot_remove(struct store *store, const char *id)
+{
+	store_run(store, Q_SNAPSHOT_REMOVE, "s", id);
+}
+
+int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
+		    struct error *err)
+{
+	sqlite3_stmt *s = store_bind(store, Q_SNAPSHOTS, "");
+	int r;
+
+	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+		struct snapshot_row row = {
+			.internal = sqlite3_column_int(s, 3),
+			.created_ms = sqlite3_column_int64(s, 7),
+			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
+			.spec = store_spec(s, 9),
+		};
+
+		store_text(s, 0, row.id, sizeof(row.id));
+		store_text(s, 1, row.name, sizeof(row.name));
+		store_text(s, 2, row.sandbox_id, sizeof(row.sandbox_id));
+		store_text(s, 4, row.image_digest, sizeof(row.image_digest));
+		store_text(s, 5, row.template_id, sizeof(row.template_id));
+		store_bytes(s, 6, row.nonce, sizeof(row.nonce));
+		if (!row.spec) {
+			sqlite3_reset(s);
+			return err_set(err, ERR_DATA_LOSS,
+				       "snapshot '%s' in the state database "
+				       "cannot be read",
+				       row.id);
+		}
+		fn(&row, arg);
+	}
+	sqlite3_reset(s);
+	if (r != SQLITE_DONE)
+		return store_failed(store, "read the snapshots", err);
+	return 0;
+}
+
+void store_port_put(struct store *store, const struct port_row *row)
+{
+	store_run(store, Q_PORT_PUT, "sii", row->sandbox_id,
+		  (int64_t)row->port, (int64_t)row->host_port);
+}
+
+void store_port_remove(struct store *store, const char *sandbox_id,
+		       uint16_t port)
+{
+	store_run(store, Q_PORT_REMOVE, "si", sandbox_id, (int64_t)port);
+}
+
+void store_ports_remove(struct store *store, const char *sandbox_id)
+{
+	store_run(store, Q_PORTS_REMOVE, "s", sandbox_id);
+}
+
+int store_ports(struct store *store, store_port_fn fn, void *arg,
+		struct error *err)
+{
+	sqlite3_stmt *s = store_bind(store, Q_PORTS, "");
+	int r;
+
+	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+		struct port_row row = {
+			.port = (uint16_t)sqlite3_column_int(s, 1),
+			.host_port = (uint16_t)sqlite3_column_int(s, 2),
+		};
+
+		store_text(s, 0, row.sandbox_id, sizeof(row.sandbox_id));
+		fn(&row, arg);
+	}
+	sqlite3_reset(s);
+	if (r != SQLITE_DONE)
+		return store_failed(store, "read the ports", err);
+	return 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_sql.h - statements, binding and columns, for the store_*.c */
+#ifndef ENGINE_STORE_SQL_H
+#define ENGINE_STORE_SQL_H
+
+#include "engine/store.h"
+
+#include "base/error.h"
+
+#include <sqlite3.h>
+
+enum store_stmt {
+	Q_BEGIN,
+	Q_COMMIT,
+	Q_ROLLBACK,
+	Q_META_GET,
+	Q_META_SET,
+	Q_SANDBOX_PUT,
+	Q_SANDBOX_REMOVE,
+	Q_SANDBOXES,
+	Q_REQUEST_GET,
+	Q_REQUEST_PUT,
+	Q_REQUEST_ANSWER,
+	Q_REQUEST_REMOVE,
+	Q_REQUEST_EXPIRE,
+	Q_REQUEST_DROP_PENDING,
+	Q_REQUEST_PENDING,
+	Q_EVENT_ADD,
+	Q_EVENTS,
+	Q_EVENTS_OF,
+	Q_EVENTS_RANGE,
+	Q_EVENTS_TRIM,
+	Q_SNAPSHOT_PUT,
+	Q_SNAPSHOT_REMOVE,
+	Q_SNAPSHOTS,
+	Q_PORT_PUT,
+	Q_PORT_REMOVE,
+	Q_PORTS_REMOVE,
+	Q_PORTS,
+	Q_TEMPLATE_PUT,
+	Q_TEMPLATE_REMOVE,
+	Q_TEMPLATES,
+	Q_POOL_PUT,
+	Q_POOL_REMOVE,
+	Q_POOL,
+
+	Q_COUNT,
+};
+
+/**
+ * struct store - The database
+ * @failed:	Since store_begin() something failed, and that is in @err
+ */
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *stmts[Q_COUNT];
+	bool in_transaction, failed;
+	struct error err;
+};
+
+/* Bind by @fmt: s text, i int64_t, b pointer and size_t. */
+sqlite3_stmt *store_bind(struct store *store, enum store_stmt which,
+			 const char *fmt, ...);
+/* Bind and run to the end; a failure is kept for the commit. */
+void store_run(struct store *store, enum store_stmt which, const char *fmt,
+	       ...);
+int store_failed(struct store *store, const char *what, struct error *err);
+
+void store_text(sqlite3_stmt *stmt, int column, char *ret, size_t size);
+/* Exactly @len bytes, or zeros. */
+void store_bytes(sqlite3_stmt *stmt, int column, void *ret, size_t len);
+Spec *store_spec(sqlite3_stmt *stmt, int column);
+
+#endif /* ENGINE_STORE_SQL_H */
