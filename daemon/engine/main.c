@@ -1,1 +1,82 @@
-int main(void){return 0;}
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c - sandboxd: options, configuration, exit status */
+#include "base/error.h"
+#include "base/log.h"
+#include "engine/config.h"
+#include "engine/daemon.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OPT_CONFIG = 1, OPT_CHECK, OPT_DEBUG, OPT_VERSION, OPT_HELP };
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "check-config", no_argument, NULL, OPT_CHECK },
+	{ "debug", no_argument, NULL, OPT_DEBUG },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void help(void)
+{
+	puts("usage: sandboxd [--config FILE] [--check-config] [--debug]\n"
+	     "Makes this host a compute node for sandboxes.\n"
+	     "\n"
+	     "  --config FILE   default: " CONFIG_DEFAULT_PATH "\n"
+	     "  --check-config  read it, say what is wrong with it, and end\n"
+	     "  --debug         log more\n"
+	     "  --version\n"
+	     "  --help\n"
+	     "\n"
+	     "SIGHUP reads the configuration again; SIGTERM ends the daemon "
+	     "and leaves guests running.");
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = CONFIG_DEFAULT_PATH;
+	bool check = false, debug = false, given = false;
+	struct config *config;
+	struct error err;
+
+	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		switch (c) {
+		case OPT_CONFIG:
+			path = optarg;
+			given = true;
+			break;
+		case OPT_CHECK:
+			check = true;
+			break;
+		case OPT_DEBUG:
+			debug = true;
+			break;
+		case OPT_VERSION:
+			puts(PACKAGE_STRING);
+			return 0;
+		case OPT_HELP:
+			help();
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "sandboxd: '%s' is no option\n", argv[optind]);
+		return 2;
+	}
+	log_open("sandboxd", debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	if (config_load(path, !given, &config, &err) < 0) {
+		fprintf(stderr, "sandboxd: %s\n", err.msg);
+		return 1;
+	}
+	if (check) {
+		config_free(config);
+		return 0;
+	}
+	return daemon_run(config, path);
+}

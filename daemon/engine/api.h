@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api.h - the API's sockets, and what front is told and asks */
+#ifndef ENGINE_API_H
+#define ENGINE_API_H
+
+#include "engine/front_link.h"
+
+struct engine;
+struct error;
+
+/* What front asks; the engine is the argument. */
+extern const struct front_link_ops api_front_ops;
+
+/* The unix socket, and the TCP one when the configuration has it. */
+int api_bind(struct engine *e, struct error *err);
+/* Who may call and with which certificates; again after a reload. */
+void api_setup(struct engine *e);
+
+#endif /* ENGINE_API_H */

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* event.c - the event log */
+#include "engine/event.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef Sandbox__Node__V1__Event PbEvent;
+typedef Sandbox__Node__V1__Event__DataEntry PbData;
+
+void event_add(struct engine *e, const char *type, const char *sandbox_id,
+	       const struct front_pair *data, size_t n)
+{
+	_cleanup_free_ PbData *entries = xcalloc(n + 1, sizeof(*entries));
+	_cleanup_free_ PbData **at = xcalloc(n + 1, sizeof(*at));
+	_cleanup_free_ uint8_t *packed = NULL;
+	PbEvent msg = SANDBOX__NODE__V1__EVENT__INIT;
+	struct store_event event = { .time_ms = loop_wall_ms() };
+
+	for (size_t i = 0; i < n; i++) {
+		sandbox__node__v1__event__data_entry__init(&entries[i]);
+		entries[i].key = (char *)(uintptr_t)data[i].key;
+		entries[i].value = (char *)(uintptr_t)data[i].value;
+		at[i] = &entries[i];
+	}
+	msg.n_data = n;
+	msg.data = at;
+	packed = pb_pack(&msg.base, &event.data_len);
+	event.data = packed;
+	snprintf(event.type, sizeof(event.type), "%s", type);
+	snprintf(event.sandbox_id, sizeof(event.sandbox_id), "%s", sandbox_id);
+	store_event_add(e->store, &event);
+}
+
+int event_commit(struct engine *e, struct error *err)
+{
+	uint64_t oldest, newest;
+
+	if (store_commit(e->store, err) < 0)
+		return -1;
+	store_events_range(e->store, &oldest, &newest);
+	if (newest > e->events_newest) {
+		e->events_newest = newest;
+		if (e->front)
+			front_link_events_grew(e->front, newest);
+	}
+	return 0;
+}
+
+void event_emit(struct engine *e, const char *type, const char *sandbox_id,
+		const struct front_pair *data, size_t n)
+{
+	struct error err;
+
+	store_begin(e->store);
+	event_add(e, type, sandbox_id, data, n);
+	if (event_commit(e, &err) < 0)
+		log_warn("event %s is lost: %s", type, err.msg);
+}
+
+double event_cost(const struct sandbox *sb, uint64_t run_ms)
+{
+	const struct config_rates *r = &sb->engine->config->rates;
+	const Sandbox__Node__V1__Resources *res = sb->row.spec->resources;
+	double hours = (double)run_ms / 3600000.0;
+
+	return hours * (res->cpu * r->vcpu_hour +
+			res->memory_mib / 1024.0 * r->memory_gib_hour +
+			res->disk_mib / 1024.0 * r->disk_gib_hour);
+}
+
+void event_add_cost(struct sandbox *sb, uint64_t run_ms)
+{
+	const Sandbox__Node__V1__Resources *res = sb->row.spec->resources;
+	char ms[24], cpu[24], gib[24], cost[32];
+
+	if (run_ms == 0)
+		return;
+	snprintf(ms, sizeof(ms), "%llu", (unsigned long long)run_ms);
+	snprintf(cpu, sizeof(cpu), "%.3f", (double)run_ms * res->cpu / 1000);
+	snprintf(gib, sizeof(gib), "%.3f",
+		 (double)run_ms * res->memory_mib / 1024 / 1000);
+	snprintf(cost, sizeof(cost), "%.6f", event_cost(sb, run_ms));
+	event_add(sb->engine, "cost.runtime", sb->row.id,
+		  EVENT_DATA({ "runtimeDurationMs", ms },
+			     { "vcpuSeconds", cpu }, { "memoryGibSeconds", gib },
+			     { "cost", cost }, { "tenant", sb->row.spec->tenant }));
+}
+
+/* One answer being put together. */
+struct reading {
+	char *const *types;
+	size_t n_types;
+	uint64_t last;
+	size_t n, bytes, limit, seen;
+	ProtobufCBinaryData *events;
+};
+
+static bool type_matches(const struct reading *r, const char *type)
+{
+	for (size_t i = 0; i < r->n_types; i++)
+		if (!strncmp(type, r->types[i], strlen(r->types[i])))
+			return true;
+	return r->n_types == 0;
+}
+
+static bool take_event(const struct store_event *row, void *arg)
+{
+	struct reading *r = arg;
+	PbTime time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+	_cleanup_pb_ PbEvent *event = NULL;
+	PbEvent out = SANDBOX__NODE__V1__EVENT__INIT;
+	ProtobufCBinaryData *at;
+
+	r->seen++;
+	if (!type_matches(r, row->type)) {
+		r->last = row->sequence;
+		return true;
+	}
+	if (r->n == r->limit || r->bytes > EVENT_READ_BYTES)
+		return false;
+	r->last = row->sequence;
+	event = sandbox__node__v1__event__unpack(NULL, row->data_len,
+						 row->data);
+	if (!event)
+		return true;
+	time.seconds = row->time_ms / 1000;
+	time.nanos = (int32_t)(row->time_ms % 1000) * 1000000;
+	out.sequence = row->sequence;
+	out.type = (char *)(uintptr_t)row->type;
+	out.sandbox_id = (char *)(uintptr_t)row->sandbox_id;
+	out.time = &time;
+	out.n_data = event->n_data;
+	out.data = event->data;
+	r->events = xrealloc(r->events, r->n + 1, sizeof(*r->events));
+	at = &r->events[r->n++];
+	at->data = pb_pack(&out.base, &at->len);
+	r->bytes += at->len;
+	return true;
+}
+
+void event_read(struct engine *e, uint64_t call_id, uint64_t since,
+		const char *sandbox_id, char *const *types, size_t n_types,
+		uint32_t limit)
+{
+	struct reading r = { .types = types, .n_types = n_types,
+			     .last = since };
+	Sandbox__Ipc__V1__ReadEventsResponse msg =
+		SANDBOX__IPC__V1__READ_EVENTS_RESPONSE__INIT;
+	_cleanup_free_ uint8_t *packed = NULL;
+	struct error err;
+	size_t len;
+	/* Rows looked at in one turn, so that a filter cannot hold the loop. */
+	const uint32_t rows = 4096;
+	int rc;
+
+	r.limit = limit && limit < EVENT_READ_MAX ? limit : EVENT_READ_MAX;
+	rc = store_events(e->store, since, sandbox_id, rows, take_event, &r,
+			  &err);
+	store_events_range(e->store, &msg.oldest_sequence,
+			   &msg.newest_sequence);
+	/* All rows of this sandbox were seen: nothing before the newest. */
+	if (r.seen < rows && r.n < r.limit && r.bytes <= EVENT_READ_BYTES &&
+	    r.last < msg.newest_sequence)
+		r.last = msg.newest_sequence;
+	msg.next_since = r.last;
+	msg.n_events = r.n;
+	msg.events = r.events;
+	packed = pb_pack(&msg.base, &len);
+	front_link_reply(e->front, call_id, rc < 0 ? &err : NULL, packed, len,
+			 false);
+	for (size_t i = 0; i < r.n; i++)
+		free(r.events[i].data);
+	free(r.events);
+}
+
+void event_trim(struct engine *e)
+{
+	struct error err;
+
+	store_begin(e->store);
+	store_events_trim(e->store, e->config->events_max,
+			  loop_wall_ms() - (int64_t)e->config->events_age_ms);
+	store_requests_expire(e->store, loop_wall_ms(), false);
+	if (store_commit(e->store, &err) < 0)
+		log_warn("old events are kept: %s", err.msg);
+}

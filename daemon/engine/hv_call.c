@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hv_call.c - one operation of the hypervisor, as a job */
+#include "engine/hv_call.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/job.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+
+static const char *or_null(const char *s)
+{
+	return s[0] ? s : NULL;
+}
+
+static int run(void *arg, struct error *err)
+{
+	struct hv_call *c = arg;
+	const struct hv_ops *ops = c->hv->ops;
+	const char *template = or_null(c->template_dir);
+	const char *snapshot = or_null(c->snapshot_dir);
+
+	switch (c->op) {
+	case HV_START:
+		return ops->start(c->hv, &c->spec, template, snapshot, c->flag,
+				  err);
+	case HV_RELEASE:
+		return ops->release(c->hv, &c->spec, template, snapshot, err);
+	case HV_OPEN_AGENT:
+		return ops->open_agent(c->hv, &c->spec, &c->fd, err);
+	case HV_SAVE:
+		return ops->save(c->hv, &c->spec, template, snapshot, c->flag,
+				 &c->bytes, c->progress, err);
+	case HV_CAPTURE:
+		return ops->capture(c->hv, &c->spec, template, c->progress,
+				    err);
+	case HV_WAKE:
+		return ops->wake(c->hv, &c->spec, err);
+	case HV_DESTROY:
+		return ops->destroy(c->hv, c->spec.uuid, err);
+	case HV_LIFE:
+		c->life = ops->life(c->hv, c->spec.uuid);
+		return 0;
+	case HV_LIST:
+		c->n = ops->list(c->hv, &c->list, err);
+		return c->n < 0 ? -1 : 0;
+	case HV_VERIFY:
+		return ops->verify(c->hv, snapshot, err);
+	case HV_STATS:
+		return ops->stats(c->hv, c->spec.uuid, &c->cpu_ms, &c->memory,
+				  err);
+	}
+	return err_set(err, ERR_INTERNAL, "no such operation");
+}
+
+static void done(void *arg, int rc, const struct error *err)
+{
+	struct hv_call *c = arg;
+
+	c->done(c, rc, err);
+	fd_close(&c->fd);
+	free(c->list);
+	free(c);
+}
+
+static const struct job_ops job = { "hv", run, done };
+
+void hv_call_start(struct engine *e, const struct hv_call *call)
+{
+	struct hv_call *c = xmemdup(call, sizeof(*call));
+
+	c->fd = -EBADF;
+	c->list = NULL;
+	c->hv = e->hv;
+	job_start(e->jobs, &job, c);
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool.c - clones that wait, started, for a sandbox to be
+ *
+ * A clone's row is written when it stands ready and removed in the transaction
+ * that gives it to a sandbox: a guest is in one table or the other, or in none
+ * and then swept at the next start.
+ */
+#include "engine/pool.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "engine/quota.h"
+#include "engine/task.h"
+#include "engine/templates.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct clone {
+	struct list link;
+	struct pool_row row;
+	struct quota_share share;
+	bool taken;
+};
+
+static struct clone *find(struct engine *e, const char *uuid)
+{
+	list_for_each(&e->clones, c, struct clone, link)
+		if (!strcmp(c->row.uuid, uuid))
+			return c;
+	return NULL;
+}
+
+static void drop(struct engine *e, struct clone *c)
+{
+	quota_release(e->quota, NULL, &c->share, true);
+	list_del(&c->link);
+	free(c);
+}
+
+bool pool_take(struct engine *e, const char *template_id,
+	       struct guest_plan *plan)
+{
+	list_for_each(&e->clones, c, struct clone, link) {
+		if (c->taken || strcmp(c->row.template_id, template_id) != 0)
+			continue;
+		c->taken = true;
+		store_pool_remove(e->store, c->row.uuid);
+		guest_plan_fill(e, plan, c->row.uuid, c->row.slot);
+		return true;
+	}
+	return false;
+}
+
+void pool_taken(struct engine *e, const char *uuid)
+{
+	struct clone *c = find(e, uuid);
+
+	if (c)
+		drop(e, c);
+	pool_refill(e);
+}
+
+void pool_untake(struct engine *e, const char *uuid)
+{
+	struct clone *c = find(e, uuid);
+
+	if (c)
+		c->taken = false;
+}
+
+uint32_t pool_ready(struct engine *e, const char *template_id)
+{
+	uint32_t n = 0;
+
+	list_for_each(&e->clones, c, struct clone, link)
+		n += !template_id || !strcmp(c->row.template_id, template_id);
+	return n;
+}
+
+/* ---- refill ---- */
+
+static void fill_reserve(struct task *t)
+{
+	struct engine *e = t->engine;
+	struct template *tpl = template_find(e, t->guest.template_id);
+	const struct image *image =
+		tpl ? image_by_digest(e->images, tpl->row.image_digest) : NULL;
+	struct clone *c = t->data;
+	struct error err;
+
+	if (!image) {
+		err_set(&err, ERR_NOT_FOUND, "its template or image is gone");
+		task_fail(t, &err);
+		return;
+	}
+	if (quota_admit(e->quota, NULL, &c->share, &err) < 0) {
+		task_fail(t, &err);
+		return;
+	}
+	if (guest_plan_new(e, &t->guest, tpl->row.cpu, tpl->row.memory_mib,
+			   tpl->row.disk_mib, image->disk, image->digest,
+			   &err) < 0) {
+		quota_release(e->quota, NULL, &c->share, true);
+		task_fail(t, &err);
+		return;
+	}
+	task_next(t);
+}
+
+static void fill_reserve_undo(struct task *t)
+{
+	struct clone *c = t->data;
+
+	quota_release(t->engine->quota, NULL, &c->share, true);
+	guest_slot_undo(t);
+}
+
+static void fill_commit(struct task *t)
+{
+	struct engine *e = t->engine;
+	struct clone *c = t->data;
+	struct error err;
+
+	snprintf(c->row.uuid, sizeof(c->row.uuid), "%s", t->guest.spec.uuid);
+	c->row.slot = t->guest.slot;
+	store_begin(e->store);
+	store_pool_put(e->store, &c->row);
+	if (store_commit(e->store, &err) < 0)
+		task_fail(t, &err);
+	else
+		task_next(t);
+}
+
+static void on_refill(void *arg)
+{
+	struct engine *e = arg;
+
+	if (!e->stopping && !e->closing)
+		pool_refill(e);
+}
+
+static void fill_ended(struct task *t, const struct error *err)
+{
+	struct engine *e = t->engine;
+	struct clone *c = t->data;
+
+	e->refilling = false;
+	if (!err) {
+		list_add_tail(&e->clones, &c->link);
+		log_debug("clone '%s' of '%s' waits", c->row.uuid,
+			  c->row.template_id);
+		loop_timer(e->loop, &e->pool_timer,
+			   loop_now_ms() + e->config->pool_refill_ms,
+			   on_refill, e);
+		return;
+	}
+	if (err->code == ERR_DATA_LOSS)
+		template_spoiled(e, c->row.template_id);
+	if (err->code != ERR_LIMIT)
+		log_warn("no clone of '%s' for the pool: %s",
+			 c->row.template_id, err->msg);
+	free(c);
+	loop_timer(e->loop, &e->pool_timer, loop_now_ms() + 10000, on_refill,
+		   e);
+}
+
+static const struct step fill_steps[] = {
+	{ "reserve", fill_reserve, fill_reserve_undo },
+	{ "network", guest_net, guest_net_undo },
+	{ "directory", guest_dir, guest_dir_undo },
+	{ "guest", guest_start, guest_start_undo },
+	{ "commit", fill_commit, NULL },
+};
+
+static const struct task_kind task_fill = {
+	"pool", fill_steps, sizeof(fill_steps) / sizeof(fill_steps[0]),
+	fill_ended
+};
+
+static bool wants_clone(struct engine *e, const struct template *tpl)
+{
+	return !tpl->building && !tpl->row.bad &&
+	       loop_wall_ms() - tpl->row.used_ms <
+		       (int64_t)e->config->pool_idle_ms &&
+	       pool_ready(e, tpl->row.id) < e->config->pool_min;
+}
+
+void pool_refill(struct engine *e)
+{
+	struct template *want = NULL;
+	struct clone *c;
+	struct task *t;
+
+	if (e->refilling || e->recovering || e->draining || e->closing ||
+	    !e->config->templates || !e->hv->info.clones_work)
+		return;
+	list_for_each(&e->templates, tpl, struct template, link)
+		if (!want && wants_clone(e, tpl))
+			want = tpl;
+	if (!want)
+		return;
+	e->refilling = true;
+	c = xcalloc(1, sizeof(*c));
+	snprintf(c->row.template_id, sizeof(c->row.template_id), "%s",
+		 want->row.id);
+	c->share = (struct quota_share){ want->row.cpu, want->row.memory_mib,
+					 want->row.disk_mib };
+	t = task_new(e, NULL, &task_fill);
+	t->data = c;
+	t->guest.hold = true;
+	snprintf(t->guest.template_id, sizeof(t->guest.template_id), "%s",
+		 want->row.id);
+	engine_path(e, "templates", want->row.id, t->guest.template_dir,
+		    sizeof(t->guest.template_dir));
+	task_run(t);
+}
+
+/* ---- and empty ---- */
+
+static void end_clone(struct engine *e, struct clone *c)
+{
+	struct error err;
+
+	store_begin(e->store);
+	store_pool_remove(e->store, c->row.uuid);
+	if (store_commit(e->store, &err) < 0)
+		log_warn("clone '%s': %s", c->row.uuid, err.msg);
+	guest_discard(e, c->row.uuid, c->row.slot);
+	drop(e, c);
+}
+
+bool pool_shrink(struct engine *e)
+{
+	list_for_each(&e->clones, c, struct clone, link)
+		if (!c->taken) {
+			end_clone(e, c);
+			return true;
+		}
+	return false;
+}
+
+void pool_clear(struct engine *e, const char *template_id)
+{
+	list_for_each(&e->clones, c, struct clone, link)
+		if (!c->taken && !strcmp(c->row.template_id, template_id))
+			end_clone(e, c);
+}
+
+bool pool_lost(struct engine *e, const char *uuid)
+{
+	struct clone *c = find(e, uuid);
+
+	if (!c)
+		return false;
+	if (!c->taken)
+		end_clone(e, c);
+	return true;
+}
+
+void pool_restore(struct engine *e, const struct pool_row *row, bool adopt)
+{
+	struct template *tpl = template_find(e, row->template_id);
+	struct clone *c;
+
+	if (!adopt || !tpl) {
+		struct error err;
+
+		store_begin(e->store);
+		store_pool_remove(e->store, row->uuid);
+		if (store_commit(e->store, &err) < 0)
+			log_warn("clone '%s': %s", row->uuid, err.msg);
+		guest_discard(e, row->uuid, row->slot);
+		return;
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->row = *row;
+	c->share = (struct quota_share){ tpl->row.cpu, tpl->row.memory_mib,
+					 tpl->row.disk_mib };
+	quota_adopt(e->quota, NULL, &c->share, true);
+	list_add_tail(&e->clones, &c->link);
+}
+
+void pool_free(struct engine *e)
+{
+	list_for_each(&e->clones, c, struct clone, link) {
+		list_del(&c->link);
+		free(c);
+	}
+}
+
+bool pool_has(struct engine *e, const char *uuid)
+{
+	return find(e, uuid) != NULL;
+}

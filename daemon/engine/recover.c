@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover.c - at start: what the last daemon left, finished or undone
+ *
+ * Theory of operation
+ * ===================
+ *
+ * The database says what was meant; the hypervisor says what is. By state:
+ *
+ *	CREATING	undone: it never was
+ *	RUNNING		adopted: rules, then the agent; gone: see sandbox_lost()
+ *	PAUSING		the guest is gone and the snapshot verifies: PAUSED
+ *			the guest stands and the snapshot verifies: the same,
+ *			  the guest is ended
+ *			else it runs on, woken if it stands: RUNNING
+ *	PAUSED		nothing
+ *	RESUMING	undone: PAUSED
+ *	TERMINATING	goes on ending
+ *
+ * Nothing waits for anything: a hypervisor that does not answer leaves
+ * sandboxes as the database has them, and is asked again.
+ *
+ * What is removed must be ours: a guest, or files, below our own state
+ * directory and unknown to a database that has been in use. A new database
+ * beside old files removes nothing and says so.
+ */
+#include "engine/recover.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "engine/account.h"
+#include "engine/answer.h"
+#include "engine/engine.h"
+#include "engine/event.h"
+#include "engine/expose.h"
+#include "engine/guest.h"
+#include "engine/hv_call.h"
+#include "engine/pool.h"
+#include "engine/saves.h"
+#include "engine/sandbox_fsm.h"
+#include "engine/sandbox_ops.h"
+#include "engine/task.h"
+#include "engine/templates.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define ASK_AGAIN_MS 500
+
+/* ---- reading ---- */
+
+static void take_sandbox(const struct sandbox_row *row, void *arg)
+{
+	struct engine *e = arg;
+	struct sandbox *sb = sandbox_add(e, row);
+
+	if (sb->row.slot >= 0) {
+		net_slot(e->net, (uint32_t)sb->row.slot, e->config->uid_base,
+			 e->hv->info.vsock ? e->config->cid_base : 0,
+			 &sb->slot);
+		if (!slots_take_this(&e->slots, sb->row.slot))
+			log_warn("sandbox '%s': slot %lld is another's, or "
+				 "beyond [network] range",
+				 sb->row.id, (long long)sb->row.slot);
+	}
+	account_adopt(sb);
+}
+
+static void take_snapshot(const struct snapshot_row *row, void *arg)
+{
+	snapshot_add(arg, row);
+}
+
+static void take_template(const struct template_row *row, void *arg)
+{
+	template_restore(arg, row);
+}
+
+static void take_port(const struct port_row *row, void *arg)
+{
+	expose_restore(arg, row);
+}
+
+/* The pool's rows are few; kept while the hypervisor is asked. */
+struct clones {
+	struct engine *engine;
+	struct pool_row *rows;
+	size_t n;
+};
+
+static void take_clone(const struct pool_row *row, void *arg)
+{
+	struct clones *c = arg;
+
+	c->rows = xrealloc(c->rows, c->n + 1, sizeof(*c->rows));
+	c->rows[c->n++] = *row;
+}
+
+/* ---- rules ---- */
+
+static bool has_guest(const struct sandbox *sb)
+{
+	return sb->row.slot >= 0 && (sb->row.state == SBX_RUNNING ||
+				     sb->row.state == SBX_PAUSING);
+}
+
+static void keep_rules(struct engine *e, struct sandbox *sb)
+{
+	struct guest_plan *plan = xcalloc(1, sizeof(*plan));
+	struct error err;
+
+	if (guest_plan_of(plan, sb, &err) < 0 ||
+	    net_attach(e->net, &sb->slot, sb->row.generation, &plan->policy,
+		       &plan->limits, &err) < 0)
+		log_err("sandbox '%s': its network: %s", sb->row.id, err.msg);
+	guest_plan_fini(plan);
+	free(plan);
+}
+
+static void keep_clone_rules(struct engine *e, const struct pool_row *row)
+{
+	struct slot slot;
+	struct error err;
+
+	if (row->slot < 0 || !slots_take_this(&e->slots, row->slot))
+		return;
+	net_slot(e->net, (uint32_t)row->slot, e->config->uid_base,
+		 e->hv->info.vsock ? e->config->cid_base : 0, &slot);
+	if (net_attach(e->net, &slot, 1, NULL, NULL, &err) < 0)
+		log_warn("clone '%s': its network: %s", row->uuid, err.msg);
+}
+
+/* ---- one at a time ---- */
+
+static void decided(struct engine *e)
+{
+	if (--e->recovering > 0)
+		return;
+	log_info("recovery is through: %zu sandboxes", e->sandboxes.n);
+	pool_refill(e);
+}
+
+/* Its row is written; what it leaves on the host goes on its own. */
+static void undo_create(struct engine *e, struct sandbox *sb)
+{
+	char uuid[HV_UUID_SIZE];
+	int64_t slot = sb->row.slot;
+	struct error err;
+
+	snprintf(uuid, sizeof(uuid), "%s", sb->row.uuid);
+	log_info("sandbox '%s': was being created, is undone", sb->row.id);
+	store_begin(e->store);
+	event_add(e, "sandbox.error", sb->row.id,
+		  EVENT_DATA({ "operation", "create" },
+			     { "code", "UNAVAILABLE" },
+			     { "message", "the node was restarted" }));
+	store_sandbox_remove(e->store, sb->row.id);
+	if (event_commit(e, &err) < 0)
+		log_err("sandbox '%s': %s", sb->row.id, err.msg);
+	account_drop(sb);
+	sandbox_remove(sb);
+	if (uuid[0])
+		guest_discard(e, uuid, slot);
+}
+
+static void undo_resume(struct engine *e, struct sandbox *sb)
+{
+	char uuid[HV_UUID_SIZE];
+	int64_t slot = sb->row.slot;
+	struct error err;
+
+	snprintf(uuid, sizeof(uuid), "%s", sb->row.uuid);
+	log_info("sandbox '%s': was being resumed, is PAUSED", sb->row.id);
+	sandbox_move(sb, EV_START_UNDONE);
+	sb->row.uuid[0] = '\0';
+	sb->row.slot = -1;
+	store_begin(e->store);
+	store_sandbox_put(e->store, &sb->row);
+	if (event_commit(e, &err) < 0)
+		log_err("sandbox '%s': %s", sb->row.id, err.msg);
+	if (uuid[0])
+		guest_discard(e, uuid, slot);
+	sandbox_settled(sb);
+}
+
+/* ---- PAUSING, and RUNNING guests that stand still ---- */
+
+static void ask(struct sandbox *sb, enum hv_call_op op, hv_call_fn done)
+{
+	struct hv_call *call = xcalloc(1, sizeof(*call));
+	struct guest_plan *plan = xcalloc(1, sizeof(*plan));
+	struct error err;
+
+	if (guest_plan_of(plan, sb, &err) < 0)
+		log_warn("sandbox '%s': %s", sb->row.id, err.msg);
+	call->op = op;
+	call->spec = plan->spec;
+	engine_path(sb->engine, "snapshots",
+		    sb->row.next_snapshot[0] ? sb->row.next_snapshot : "none",
+		    call->snapshot_dir, sizeof(call->snapshot_dir));
+	call->done = done;
+	call->arg = sb;
+	hv_call_start(sb->engine, call);
+	guest_plan_fini(plan);
+	free(plan);
+	free(call);
+}
+
+/* Whether terminate came first: then that is all there is to do. */
+static bool overtaken(struct sandbox *sb)
+{
+	if (sb->row.state == SBX_RUNNING || sb->row.state == SBX_PAUSING)
+		return false;
+	decided(sb->engine);
+	return true;
+}
+
+static void runs_on(struct sandbox *sb)
+{
+	struct engine *e = sb->engine;
+	struct error err;
+
+	if (sb->row.state == SBX_PAUSING) {
+		log_info("sandbox '%s': was being paused, runs on",
+			 sb->row.id);
+		engine_trash(e, "snapshots", sb->row.next_snapshot);
+		sandbox_move(sb, EV_SAVE_UNDONE);
+		sb->row.next_snapshot[0] = '\0';
+		store_begin(e->store);
+		store_sandbox_put(e->store, &sb->row);
+		if (event_commit(e, &err) < 0)
+			log_err("sandbox '%s': %s", sb->row.id, err.msg);
+	}
+	decided(e);
+	sandbox_reattach(sb);
+	sandbox_settled(sb);
+}
+
+static void add_pause_answer(struct sandbox *sb,
+			     const struct answer_extra *extra)
+{
+	struct engine *e = sb->engine;
+	Sandbox__Node__V1__PauseSandboxResponse r =
+		SANDBOX__NODE__V1__PAUSE_SANDBOX_RESPONSE__INIT;
+	char request_id[REQUEST_ID_MAX + 1];
+	struct sandbox_view view;
+	uint8_t *packed;
+	size_t len;
+
+	if (!store_request_pending(e->store, "PauseSandbox", sb->row.id,
+				   request_id))
+		return;
+	r.sandbox = answer_sandbox(&view, sb, true);
+	r.runtime_duration_ms = extra->runtime_ms;
+	packed = pb_pack(&r.base, &len);
+	store_request_answer(e->store, request_id, packed, len);
+	free(packed);
+}
+
+static void is_paused(struct sandbox *sb)
+{
+	struct engine *e = sb->engine;
+	struct snapshot *last = snapshot_find(e, sb->row.snapshot_id);
+	struct sandbox_row old = sb->row;
+	struct answer_extra extra = { 0 };
+	struct snapshot_row row;
+	struct error err;
+
+	log_info("sandbox '%s': was being paused, is PAUSED", sb->row.id);
+	snapshot_row_of(sb, sb->row.next_snapshot, &row);
+	row.internal = true;
+	store_begin(e->store);
+	store_snapshot_put(e->store, &row);
+	if (last)
+		store_snapshot_remove(e->store, last->row.id);
+	sandbox_move(sb, EV_SAVED);
+	extra.runtime_ms = sandbox_run_ended(sb);
+	snprintf(sb->row.snapshot_id, sizeof(sb->row.snapshot_id), "%s",
+		 row.id);
+	sb->row.next_snapshot[0] = '\0';
+	sb->row.uuid[0] = '\0';
+	sb->row.slot = -1;
+	sb->row.paused_ms = loop_wall_ms();
+	store_sandbox_put(e->store, &sb->row);
+	event_add(e, "sandbox.paused", sb->row.id,
+		  EVENT_DATA({ "reason", "NODE_RESTARTED" }));
+	add_pause_answer(sb, &extra);
+	if (event_commit(e, &err) < 0)
+		log_err("sandbox '%s': %s", sb->row.id, err.msg);
+	snapshot_add(e, &row);
+	snapshot_drop(e, last);
+	guest_discard(e, old.uuid, old.slot);
+	decided(e);
+	sandbox_settled(sb);
+}
+
+static void woken(struct hv_call *call, int rc, const struct error *err)
+{
+	struct sandbox *sb = call->arg;
+
+	if (sb->engine->stopping || overtaken(sb))
+		return;
+	if (rc < 0)
+		log_warn("sandbox '%s': cannot be woken: %s", sb->row.id,
+			 err->msg);
+	runs_on(sb);
+}
+
+static void gone(struct sandbox *sb)
+{
+	const char *why = sb->engine->rebooted ? "HOST_REBOOT" : "GUEST_GONE";
+
+	if (sb->row.next_snapshot[0])
+		engine_trash(sb->engine, "snapshots", sb->row.next_snapshot);
+	sb->row.next_snapshot[0] = '\0';
+	decided(sb->engine);
+	sandbox_lost(sb, why);
+}
+
+static void verified_stopped(struct hv_call *call, int rc,
+			     const struct error *err)
+{
+	struct sandbox *sb = call->arg;
+
+	(void)err;
+	if (sb->engine->stopping || overtaken(sb))
+		return;
+	if (rc == 0)
+		is_paused(sb);
+	else
+		ask(sb, HV_WAKE, woken);
+}
+
+static void verified_gone(struct hv_call *call, int rc,
+			  const struct error *err)
+{
+	struct sandbox *sb = call->arg;
+
+	(void)err;
+	if (sb->engine->stopping || overtaken(sb))
+		return;
+	if (rc == 0)
+		is_paused(sb);
+	else
+		gone(sb);
+}
+
+static void ask_again(void *arg);
+
+static void told_life(struct hv_call *call, int rc, const struct error *err)
+{
+	struct sandbox *sb = call->arg;
+	struct engine *e = sb->engine;
+	bool pausing = sb->row.state == SBX_PAUSING;
+
+	(void)rc;
+	(void)err;
+	if (e->stopping || overtaken(sb))
+		return;
+	switch (e->rebooted ? GUEST_LIFE_GONE : call->life) {
+	case GUEST_LIFE_UNKNOWN:
+		loop_timer(e->loop, &sb->retry, loop_now_ms() + ASK_AGAIN_MS,
+			   ask_again, sb);
+		break;
+	case GUEST_LIFE_GONE:
+		if (pausing)
+			ask(sb, HV_VERIFY, verified_gone);
+		else
+			gone(sb);
+		break;
+	case GUEST_LIFE_RUNNING:
+		runs_on(sb);
+		break;
+	case GUEST_LIFE_STOPPED:
+		ask(sb, pausing ? HV_VERIFY : HV_WAKE,
+		    pausing ? verified_stopped : woken);
+		break;
+	}
+}
+
+static void ask_again(void *arg)
+{
+	struct sandbox *sb = arg;
+
+	if (!sb->engine->stopping && !overtaken(sb))
+		ask(sb, HV_LIFE, told_life);
+}
+
+static void begin_one(struct engine *e, struct sandbox *sb)
+{
+	switch (sb->row.state) {
+	case SBX_CREATING:
+		undo_create(e, sb);
+		break;
+	case SBX_RESUMING:
+		undo_resume(e, sb);
+		break;
+	case SBX_RUNNING:
+	case SBX_PAUSING:
+		e->recovering++;
+		ask(sb, HV_LIFE, told_life);
+		break;
+	case SBX_TERMINATING:
+		sandbox_end(sb, "REQUESTED", NULL);
+		break;
+	default:
+		sandbox_arm(sb);
+		break;
+	}
+}
+
+/* ---- the pool ---- */
+
+struct clone_question {
+	struct engine *engine;
+	struct pool_row row;
+};
+
+static void told_clone(struct hv_call *call, int rc, const struct error *err)
+{
+	struct clone_question *q = call->arg;
+
+	(void)rc;
+	(void)err;
+	if (!q->engine->stopping) {
+		pool_restore(q->engine, &q->row,
+			     call->life == GUEST_LIFE_STOPPED &&
+				     !q->engine->rebooted);
+		decided(q->engine);
+	}
+	free(q);
+}
+
+static void begin_clone(struct engine *e, const struct pool_row *row)
+{
+	struct clone_question *q = xcalloc(1, sizeof(*q));
+	struct hv_call *call = xcalloc(1, sizeof(*call));
+
+	q->engine = e;
+	q->row = *row;
+	call->op = HV_LIFE;
+	snprintf(call->spec.uuid, sizeof(call->spec.uuid), "%s", row->uuid);
+	call->done = told_clone;
+	call->arg = q;
+	e->recovering++;
+	hv_call_start(e, call);
+	free(call);
+}
+
+/* ---- what nobody knows ---- */
+
+static bool is_known_guest(struct engine *e, const char *uuid)
+{
+	if (sandbox_by_uuid(&e->sandboxes, uuid) || pool_has(e, uuid))
+		return true;
+	list_for_each(&e->tasks, t, struct task, link)
+		if (!strcmp(t->guest.spec.uuid, uuid) ||
+		    (t->old && !strcmp(t->old->spec.uuid, uuid)))
+			return true;
+	return false;
+}
+
+static bool is_known_file(struct engine *e, const char *dir, const char *name)
+{
+	if (!strcmp(dir, "guests"))
+		return is_known_guest(e, name);
+	if (!strcmp(dir, "templates"))
+		return template_find(e, name) != NULL;
+	if (snapshot_find(e, name))
+		return true;
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
+		if (!strcmp(sb->row.next_snapshot, name))
+			return true;
+	list_for_each(&e->tasks, t, struct task, link)
+		if (strstr(t->guest.snapshot_dir, name))
+			return true;
+	return false;
+}
+
+/* Directories of one kind that no row tells of. @kill: their guests first. */
+static size_t sweep_dir(struct engine *e, const char *dir, bool remove)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	size_t n = 0;
+	DIR *d;
+
+	engine_path(e, dir, "", path, sizeof(path));
+	d = opendir(path);
+	if (!d)
+		return 0;
+	while ((entry = readdir(d))) {
+		if (entry->d_name[0] == '.' ||
+		    strlen(entry->d_name) >= OBJECT_ID_SIZE ||
+		    is_known_file(e, dir, entry->d_name))
+			continue;
+		n++;
+		if (!remove)
+			continue;
+		log_info("%s/%s: nobody's, is removed", dir, entry->d_name);
+		if (!strcmp(dir, "guests") &&
+		    strlen(entry->d_name) == HV_UUID_SIZE - 1)
+			guest_discard(e, entry->d_name, -1);
+		else
+			engine_trash(e, dir, entry->d_name);
+	}
+	closedir(d);
+	return n;
+}
+
+void recover_sweep(struct engine *e)
+{
+	static const char *const dirs[] = { "guests", "snapshots",
+					    "templates" };
+	size_t n = 0;
+
+	if (e->swept || e->recovering)
+		return;
+	e->swept = true;
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
+		n += sweep_dir(e, dirs[i], !e->fresh);
+	e->foreign = e->fresh && n;
+	if (e->foreign)
+		log_warn("the database is new, but %zu guests, snapshots or "
+			 "templates are beside it: none is removed", n);
+}
+
+static void told_list(struct hv_call *call, int rc, const struct error *err)
+{
+	struct engine *e = call->arg;
+
+	(void)err;
+	if (e->stopping || rc < 0)
+		return;
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link) {
+		bool there = false;
+
+		for (int i = 0; i < call->n && !there; i++)
+			there = !strcmp(call->list[i], sb->row.uuid);
+		if (!there && sb->row.uuid[0])
+			sandbox_look(sb, "GUEST_GONE");
+	}
+}
+
+void recover_look_at_all(struct engine *e)
+{
+	struct hv_call *call = xcalloc(1, sizeof(*call));
+
+	call->op = HV_LIST;
+	call->done = told_list;
+	call->arg = e;
+	hv_call_start(e, call);
+	free(call);
+}
+
+int recover_begin(struct engine *e, struct error *err)
+{
+	struct clones clones = { .engine = e };
+	struct error why;
+
+	if (store_sandboxes(e->store, take_sandbox, e, err) < 0 ||
+	    store_snapshots(e->store, take_snapshot, e, err) < 0 ||
+	    store_templates(e->store, take_template, e, err) < 0 ||
+	    store_ports(e->store, take_port, e, err) < 0 ||
+	    store_pool(e->store, take_clone, &clones, err) < 0) {
+		free(clones.rows);
+		return -1;
+	}
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
+		if (has_guest(sb) && !e->rebooted)
+			keep_rules(e, sb);
+	for (size_t i = 0; i < clones.n; i++)
+		keep_clone_rules(e, &clones.rows[i]);
+	if (net_sweep(e->net, &why) < 0)
+		log_err("network of guests that are gone: %s", why.msg);
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
+		begin_one(e, sb);
+	for (size_t i = 0; i < clones.n; i++)
+		begin_clone(e, &clones.rows[i]);
+	free(clones.rows);
+	return 0;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox_life.c - what happens to a sandbox by itself: time, loss, return
+ *
+ * Times are told by CLOCK_BOOTTIME, which goes on while the host sleeps and
+ * does not jump; the timers run on CLOCK_MONOTONIC and look again at least
+ * every LOOK_AGAIN_MS, so a host that slept is late by that at most.
+ */
+#include "engine/account.h"
+#include "engine/engine.h"
+#include "engine/event.h"
+#include "engine/hv_call.h"
+#include "engine/lease.h"
+#include "engine/sandbox_fsm.h"
+#include "engine/sandbox_ops.h"
+#include "engine/task.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_AGAIN_MS 30000u
+#define ATTACH_WAIT_MAX_MS 5000u
+
+uint64_t sandbox_run_ended(struct sandbox *sb)
+{
+	int64_t run = sb->row.run_ms ? loop_wall_ms() - sb->row.run_ms : 0;
+
+	if (run < 0)
+		run = 0;
+	sb->row.run_ms = 0;
+	sb->row.runtime_ms += (uint64_t)run;
+	event_add_cost(sb, (uint64_t)run);
+	return (uint64_t)run;
+}
+
+int sandbox_not_busy(struct sandbox *sb, struct error *err)
+{
+	if (!sb->task)
+		return 0;
+	err_set(err, ERR_CONFLICT, "sandbox '%s' is %s, and a %s of it is "
+		"under way", sb->row.id, sandbox_state_str(sb->row.state),
+		sb->task->kind->name);
+	err_reason(err, "INVALID_STATE", sb->row.id);
+	if (err)
+		err->retry_ms = 500;
+	return -1;
+}
+
+/* ---- time ---- */
+
+static uint64_t network_bytes(struct sandbox *sb)
+{
+	struct net_counters c;
+
+	if (sb->row.slot < 0 ||
+	    net_counters(sb->engine->net, &sb->slot, &c, NULL) < 0)
+		return 0;
+	return c.rx_bytes + c.tx_bytes;
+}
+
+/* Milliseconds until it counts as idle; 0: it does now. */
+static uint64_t until_idle(struct sandbox *sb)
+{
+	uint64_t now = loop_boot_ms();
+	uint64_t due = sb->busy_boot_ms + sb->row.spec->idle_timeout_ms;
+	uint64_t bytes;
+
+	if (now < due)
+		return due - now;
+	bytes = network_bytes(sb);
+	if (bytes != sb->net_bytes_seen) {
+		sb->net_bytes_seen = bytes;
+		sb->busy_boot_ms = now;
+		return sb->row.spec->idle_timeout_ms;
+	}
+	return 0;
+}
+
+static bool may_idle(const struct sandbox *sb)
+{
+	return sb->row.state == SBX_RUNNING && !sb->task && sb->attached &&
+	       !sb->row.spec->no_idle_pause && list_empty(&sb->leases) &&
+	       list_empty(&sb->waiting);
+}
+
+static void on_timer(void *arg)
+{
+	struct sandbox *sb = arg;
+	struct error err;
+
+	if (sb->engine->stopping || sb->engine->closing)
+		return;
+	if (sandbox_age_ms(sb) >= sb->row.spec->timeout_ms) {
+		sandbox_end(sb, "TIMEOUT", NULL);
+		return;
+	}
+	if (may_idle(sb) && until_idle(sb) == 0) {
+		if (sandbox_pause(sb, NULL, &err) == 0)
+			return;
+		log_warn("sandbox '%s': idle, but %s", sb->row.id, err.msg);
+		sandbox_touch(sb);
+	}
+	sandbox_arm(sb);
+}
+
+void sandbox_arm(struct sandbox *sb)
+{
+	uint64_t wait = LOOK_AGAIN_MS, age = sandbox_age_ms(sb), idle;
+
+	switch (sb->row.state) {
+	case SBX_TERMINATING:
+	case SBX_TERMINATED:
+		loop_timer_off(sb->timer);
+		return;
+	default:
+		break;
+	}
+	if (age >= sb->row.spec->timeout_ms)
+		wait = 0;
+	else if (sb->row.spec->timeout_ms - age < wait)
+		wait = sb->row.spec->timeout_ms - age;
+	if (may_idle(sb)) {
+		uint64_t now = loop_boot_ms();
+
+		idle = sb->busy_boot_ms + sb->row.spec->idle_timeout_ms;
+		idle = idle > now ? idle - now : 0;
+		if (idle < wait)
+			wait = idle;
+	}
+	loop_timer(sb->engine->loop, &sb->timer, loop_now_ms() + wait,
+		   on_timer, sb);
+}
+
+void sandbox_touch(struct sandbox *sb)
+{
+	sb->busy_boot_ms = loop_boot_ms();
+}
+
+void sandbox_settled(struct sandbox *sb)
+{
+	if (sb->engine->stopping)
+		return;
+	account_settle(sb);
+	if (sb->want_terminate) {
+		sb->want_terminate = false;
+		sandbox_end(sb, "REQUESTED", NULL);
+		return;
+	}
+	sandbox_touch(sb);
+	leases_pump(sb);
+	sandbox_arm(sb);
+}
+
+/* ---- loss ---- */
+
+void sandbox_lost(struct sandbox *sb, const char *reason)
+{
+	struct engine *e = sb->engine;
+	struct sandbox_row old = sb->row;
+	struct snapshot *last = snapshot_find(e, sb->row.snapshot_id);
+	struct error err;
+
+	if (sandbox_fsm(sb->row.state, EV_LOST_TO_SAVED) == SBX_NONE)
+		return;
+	sb->attached = false;
+	front_link_detach(e->front, sb->row.id, "UNAVAILABLE",
+			  "the guest is gone", guest_ignore_answer, NULL);
+	log_warn("sandbox '%s': its guest is gone (%s)", sb->row.id, reason);
+	store_begin(e->store);
+	event_add(e, "sandbox.error", sb->row.id,
+		  EVENT_DATA({ "code", reason },
+			     { "message", last ? "the guest is gone; back to "
+						 "the last snapshot" :
+						 "the guest is gone" }));
+	if (last && e->config->pause_after_reboot) {
+		sandbox_run_ended(sb);
+		sandbox_move(sb, EV_LOST_TO_SAVED);
+		snprintf(sb->row.reason, sizeof(sb->row.reason), "%s", reason);
+		sb->row.uuid[0] = '\0';
+		sb->row.slot = -1;
+		store_sandbox_put(e->store, &sb->row);
+	}
+	if (event_commit(e, &err) < 0) {
+		log_err("sandbox '%s': %s", sb->row.id, err.msg);
+		sb->row = old;
+	}
+	if (sb->row.state == SBX_PAUSED) {
+		guest_discard(e, old.uuid, old.slot);
+		account_settle(sb);
+		leases_pump(sb);
+		sandbox_arm(sb);
+		return;
+	}
+	sandbox_end(sb, reason, NULL);
+}
+
+/* A question about a guest, by names: its sandbox may be another's by the
+ * time it is answered.
+ */
+struct looking {
+	struct engine *engine;
+	char id[SANDBOX_ID_MAX + 1];
+	char uuid[HV_UUID_SIZE];
+	char reason[64];
+};
+
+/* The sandbox, if it still runs that guest and nothing is done to it. */
+static struct sandbox *still(const struct looking *l)
+{
+	struct sandbox *sb = sandbox_find(&l->engine->sandboxes, l->id);
+
+	if (l->engine->stopping || !sb || sb->task ||
+	    sb->row.state != SBX_RUNNING || strcmp(sb->row.uuid, l->uuid) != 0)
+		return NULL;
+	return sb;
+}
+
+static void looked(struct hv_call *call, int rc, const struct error *err)
+{
+	struct looking *l = call->arg;
+	struct sandbox *sb = still(l);
+
+	(void)rc;
+	(void)err;
+	if (sb && call->life == GUEST_LIFE_GONE)
+		sandbox_lost(sb, l->reason);
+	free(l);
+}
+
+static struct hv_call *question(struct sandbox *sb, enum hv_call_op op,
+				const char *reason, hv_call_fn done)
+{
+	struct looking *l = xcalloc(1, sizeof(*l));
+	struct hv_call *call = xcalloc(1, sizeof(*call));
+	struct guest_plan *plan = xcalloc(1, sizeof(*plan));
+
+	l->engine = sb->engine;
+	snprintf(l->id, sizeof(l->id), "%s", sb->row.id);
+	snprintf(l->uuid, sizeof(l->uuid), "%s", sb->row.uuid);
+	snprintf(l->reason, sizeof(l->reason), "%s", reason);
+	guest_plan_fill(sb->engine, plan, sb->row.uuid, sb->row.slot);
+	call->op = op;
+	call->spec = plan->spec;
+	call->done = done;
+	call->arg = l;
+	free(plan);
+	return call;
+}
+
+static void ask(struct sandbox *sb, enum hv_call_op op, const char *reason,
+		hv_call_fn done)
+{
+	struct hv_call *call = question(sb, op, reason, done);
+
+	hv_call_start(sb->engine, call);
+	free(call);
+}
+
+void sandbox_look(struct sandbox *sb, const char *reason)
+{
+	if (sb->row.state == SBX_RUNNING && !sb->task)
+		ask(sb, HV_LIFE, reason, looked);
+}
+
+/* ---- the agent again ---- */
+
+static void attach_again(void *arg)
+{
+	struct sandbox *sb = arg;
+
+	if (!sb->engine->stopping)
+		sandbox_reattach(sb);
+}
+
+static void attach_later(struct sandbox *sb)
+{
+	unsigned int n = sb->attach_failures++;
+	uint64_t wait = 100ull << (n < 6 ? n : 6);
+
+	if (n == 5)
+		event_emit(sb->engine, "sandbox.error", sb->row.id,
+			   EVENT_DATA({ "code", "UNAVAILABLE" },
+				      { "message",
+					"the agent does not answer" }));
+	sandbox_look(sb, "GUEST_GONE");
+	if (wait > ATTACH_WAIT_MAX_MS)
+		wait = ATTACH_WAIT_MAX_MS;
+	loop_timer(sb->engine->loop, &sb->retry, loop_now_ms() + wait,
+		   attach_again, sb);
+}
+
+static void attached(const struct error *err, const uint8_t *data, size_t len,
+		     void *arg)
+{
+	struct looking *l = arg;
+	struct sandbox *sb = still(l);
+
+	(void)data;
+	(void)len;
+	if (sb) {
+		sb->reattaching = false;
+		sb->attached = !err;
+		if (err) {
+			log_debug("sandbox '%s': agent: %s", sb->row.id,
+				  err->msg);
+			attach_later(sb);
+		} else {
+			sb->attach_failures = 0;
+			leases_pump(sb);
+			sandbox_arm(sb);
+		}
+	} else {
+		sb = sandbox_find(&l->engine->sandboxes, l->id);
+		if (sb)
+			sb->reattaching = false;
+	}
+	free(l);
+}
+
+static void opened(struct hv_call *call, int rc, const struct error *err)
+{
+	struct looking *l = call->arg;
+	struct sandbox *sb = still(l);
+	struct guest_plan *plan;
+	_cleanup_free_ uint8_t *msg = NULL;
+	size_t len;
+
+	if (!sb || rc < 0) {
+		attached(err->code ? err : &(struct error){ .code = 1 }, NULL,
+			 0, l);
+		return;
+	}
+	plan = xcalloc(1, sizeof(*plan));
+	snprintf(plan->key, sizeof(plan->key), "%s", sb->row.id);
+	plan->generation = sb->row.generation;
+	memcpy(plan->nonce, sb->row.nonce, sizeof(plan->nonce));
+	msg = guest_attach_message(l->engine, sb, plan, false,
+				   (uint32_t)l->engine->config->agent_timeout_ms,
+				   &len);
+	free(plan);
+	front_link_attach(l->engine->front, msg, len, TAKE_FD(call->fd),
+			  attached, l);
+}
+
+void sandbox_reattach(struct sandbox *sb)
+{
+	if (sb->row.state != SBX_RUNNING || sb->task || sb->reattaching ||
+	    sb->attached)
+		return;
+	sb->reattaching = true;
+	ask(sb, HV_OPEN_AGENT, "", opened);
+}

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* templates.c - which prepared guests there are, and making them when needed
+ *
+ * A template is built by the same steps as any guest: it boots cold from the
+ * image, front says Hello to its agent (so it listens) and lets go, and the
+ * hypervisor captures it. The row is written after, so a row is a whole
+ * template; a directory without one is deleted at the next start.
+ */
+#include "engine/templates.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/answer.h"
+#include "engine/call.h"
+#include "engine/engine.h"
+#include "engine/event.h"
+#include "engine/hv_call.h"
+#include "engine/pool.h"
+#include "engine/quota.h"
+#include "engine/task.h"
+#include "engine/template.h"
+#include "engine/templates_answer.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define DISK_MIB_MIN 5120u /* the smallest a sandbox may have */
+#define PROGRESS_MS  500
+
+/* Who waits for a template that is being built. */
+struct wanting {
+	struct list link;
+	template_fn fn;
+	void *arg;
+};
+
+struct template *template_find(struct engine *e, const char *id)
+{
+	list_for_each(&e->templates, t, struct template, link)
+		if (!strcmp(t->row.id, id))
+			return t;
+	return NULL;
+}
+
+static void template_id(struct engine *e, const char *digest, uint32_t cpu,
+			uint32_t memory_mib, uint32_t disk_mib,
+			char ret[OBJECT_ID_SIZE])
+{
+	const struct hv_info *info = &e->hv->info;
+	uint8_t hash[EVP_MAX_MD_SIZE];
+	char text[512];
+	int len = snprintf(text, sizeof(text), "1|%s|%u|%u|%u|%d|%d|%s|%s",
+			   digest, cpu, memory_mib, disk_mib,
+			   (int)info->accelerator, info->vsock,
+			   info->qemu_version, info->kernel_version);
+
+	if (EVP_Digest(text, (size_t)len, hash, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+	memcpy(ret, "tpl_", 4);
+	str_hex(ret + 4, hash, 10);
+}
+
+uint32_t template_users(struct engine *e, const char *id)
+{
+	uint32_t n = 0;
+
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
+		n += sb->row.state != SBX_TERMINATED &&
+		     !strcmp(sb->row.template_id, id);
+	list_for_each(&e->snapshots, s, struct snapshot, link)
+		n += !strcmp(s->row.template_id, id);
+	list_for_each(&e->tasks, t, struct task, link)
+		n += t->sb && !strcmp(t->guest.template_id, id);
+	return n;
+}
+
+static void template_free(struct template *t)
+{
+	list_del(&t->link);
+	free(t);
+}
+
+static void tell_wanting(struct template *t, const char *id)
+{
+	struct list mine = LIST_INIT(mine);
+
+	/* They may ask for another one at once. */
+	list_for_each(&t->wanting, w, struct wanting, link) {
+		list_del(&w->link);
+		list_add_tail(&mine, &w->link);
+	}
+	list_for_each(&mine, w, struct wanting, link) {
+		list_del(&w->link);
+		w->fn(id, w->arg);
+		free(w);
+	}
+}
+
+/* ---- building ---- */
+
+static void build_reserve(struct task *t)
+{
+	struct template *tpl = t->data;
+	struct engine *e = t->engine;
+	const struct image *image =
+		image_by_digest(e->images, tpl->row.image_digest);
+	struct quota_share share = { tpl->row.cpu, tpl->row.memory_mib,
+				     tpl->row.disk_mib };
+	struct error err;
+
+	if (!image) {
+		err_set(&err, ERR_NOT_FOUND, "image '%s' is gone",
+			tpl->row.image);
+		err_reason(&err, "IMAGE_NOT_FOUND", NULL);
+		task_fail(t, &err);
+		return;
+	}
+	if (quota_check_disk(e->quota, e->config->state_dir, &err) < 0 ||
+	    quota_admit(e->quota, NULL, &share, &err) < 0) {
+		task_fail(t, &err);
+		return;
+	}
+	if (guest_plan_new(e, &t->guest, tpl->row.cpu, tpl->row.memory_mib,
+			   tpl->row.disk_mib, image->disk, image->digest,
+			   &err) < 0) {
+		quota_release(e->quota, NULL, &share, true);
+		task_fail(t, &err);
+		return;
+	}
+	task_next(t);
+}
+
+static void build_reserve_undo(struct task *t)
+{
+	struct template *tpl = t->data;
+	struct quota_share share = { tpl->row.cpu, tpl->row.memory_mib,
+				     tpl->row.disk_mib };
+
+	quota_release(t->engine->quota, NULL, &share, true);
+	guest_slot_undo(t);
+}
+
+static void let_go(const struct error *err, const uint8_t *data, size_t len,
+		   void *arg)
+{
+	(void)err;
+	(void)data;
+	(void)len;
+	task_next(arg);
+}
+
+/* No connection may be open when a template is captured. */
+static void build_detach(struct task *t)
+{
+	front_link_detach(t->engine->front, t->guest.key, "UNAVAILABLE",
+			  "a template is captured", let_go, t);
+}
+
+static void captured(struct hv_call *call, int rc, const struct error *err)
+{
+	struct task *t = call->arg;
+
+	task_end_step(t, rc < 0 ? err : NULL);
+}
+
+static void build_capture(struct task *t)
+{
+	struct hv_call *call = xcalloc(1, sizeof(*call));
+
+	call->op = HV_CAPTURE;
+	call->spec = t->guest.spec;
+	engine_path(t->engine, "templates", t->guest.key, call->template_dir,
+		    sizeof(call->template_dir));
+	call->progress = &t->progress;
+	call->done = captured;
+	call->arg = t;
+	hv_call_start(t->engine, call);
+	free(call);
+}
+
+static void build_capture_undo(struct task *t)
+{
+	engine_trash(t->engine, "templates", t->guest.key);
+	task_next(t);
+}
+
+static void build_commit(struct task *t)
+{
+	struct engine *e = t->engine;
+	struct template *tpl = t->data;
+	char dir[PATH_MAX], took[24];
+	struct error err;
+
+	engine_path(e, "templates", tpl->row.id, dir, sizeof(dir));
+	if (template_size(dir, &tpl->row.size_bytes, NULL) < 0)
+		tpl->row.size_bytes = 0;
+	tpl->row.created_ms = tpl->row.used_ms = loop_wall_ms();
+	snprintf(took, sizeof(took), "%llu",
+		 (unsigned long long)(loop_now_ms() - t->began_ms));
+	store_begin(e->store);
+	store_template_put(e->store, &tpl->row);
+	event_add(e, "template.built", "",
+		  EVENT_DATA({ "template", tpl->row.id },
+			     { "image", tpl->row.image },
+			     { "durationMs", took }));
+	list_for_each(&t->calls, call, struct call, wait)
+		templates_answer(call, tpl);
+	if (event_commit(e, &err) < 0)
+		task_fail(t, &err);
+	else
+		task_next(t);
+}
+
+static void build_ended(struct task *t, const struct error *err)
+{
+	struct engine *e = t->engine;
+	struct template *tpl = t->data;
+	struct quota_share share = { tpl->row.cpu, tpl->row.memory_mib,
+				     tpl->row.disk_mib };
+
+	tpl->building = NULL;
+	if (err) {
+		log_warn("template of '%s' (%u vCPUs, %u MiB): %s",
+			 tpl->row.image, tpl->row.cpu, tpl->row.memory_mib,
+			 err->msg);
+		task_fail_calls(t, err);
+		tell_wanting(tpl, "");
+		template_free(tpl);
+		return;
+	}
+	log_info("template '%s' of '%s': built (%llu ms)", tpl->row.id,
+		 tpl->row.image,
+		 (unsigned long long)(loop_now_ms() - t->began_ms));
+	quota_release(e->quota, NULL, &share, true);
+	guest_forget(e, t->guest.spec.uuid, t->guest.slot);
+	list_for_each(&t->calls, call, struct call, wait)
+		call_send(call);
+	tell_wanting(tpl, tpl->row.id);
+	pool_refill(e);
+}
+
+static const struct step build_steps[] = {
+	{ "reserve", build_reserve, build_reserve_undo },
+	{ "network", guest_net, guest_net_undo },
+	{ "directory", guest_dir, guest_dir_undo },
+	{ "guest", guest_start, guest_start_undo },
+	{ "agent", guest_agent, guest_agent_undo },
+	{ "detach", build_detach, NULL },
+	{ "capture", build_capture, build_capture_undo },
+	{ "commit", build_commit, NULL },
+};
+
+static const struct task_kind task_build = {
+	"template", build_steps, sizeof(build_steps) / sizeof(build_steps[0]),
+	build_ended
+};
+
+static struct template *begin(struct engine *e, const char *id,
+			      const char *image, const char *digest,
+			      uint32_t cpu, uint32_t memory_mib,
+			      uint32_t disk_mib)
+{
+	struct template *tpl = xcalloc(1, sizeof(*tpl));
+	struct task *t = task_new(e, NULL, &task_build);
+
+	list_init(&tpl->wanting);
+	list_add_tail(&e->templates, &tpl->link);
+	snprintf(tpl->row.id, sizeof(tpl->row.id), "%s", id);
+	snprintf(tpl->row.image, sizeof(tpl->row.image), "%s", image);
+	snprintf(tpl->row.image_digest, sizeof(tpl->row.image_digest), "%s",
+		 digest);
+	tpl->row.cpu = cpu;
+	tpl->row.memory_mib = memory_mib;
+	tpl->row.disk_mib = disk_mib;
+	tpl->building = t;
+	t->data = tpl;
+	t->guest.generation = 1;
+	snprintf(t->guest.key, sizeof(t->guest.key), "%s", id);
+	/* Nothing was configured: any nonce does. */
+	if (getrandom(t->guest.nonce, sizeof(t->guest.nonce), 0) !=
+	    sizeof(t->guest.nonce))
+		abort();
+	return tpl;
+}
+
+static uint32_t disk_for(const struct image *image)
+{
+	uint64_t mib = (image->size_bytes + (1u << 20) - 1) >> 20;
+
+	return mib > DISK_MIB_MIN ? (uint32_t)mib : DISK_MIB_MIN;
+}
+
+/* The template for this, which is being built if it was not there. */
+static struct template *get(struct engine *e, const struct image *image,
+			    uint32_t cpu, uint32_t memory_mib, bool *ret_begun)
+{
+	uint32_t disk = disk_for(image);
+	char id[OBJECT_ID_SIZE];
+	struct template *tpl;
+
+	template_id(e, image->digest, cpu, memory_mib, disk, id);
+	tpl = template_find(e, id);
+	*ret_begun = !tpl;
+	if (!tpl)
+		tpl = begin(e, id, image->name, image->digest, cpu, memory_mib,
+			    disk);
+	return tpl;
+}
+
+static void mark_used(struct engine *e, struct template *tpl)
+{
+	int64_t now = loop_wall_ms();
+
+	/* To the minute: it only orders them. */
+	if (now - tpl->row.used_ms < 60000)
+		return;
+	tpl->row.used_ms = now;
+	store_begin(e->store);
+	store_template_put(e->store, &tpl->row);
+	store_commit(e->store, NULL);
+}
+
+void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
+		    void *arg)
+{
+	const struct image *image =
+		image_by_digest(e->images, sb->row.image_digest);
+	const Sandbox__Node__V1__Resources *r = sb->row.spec->resources;
+	struct template *tpl;
+	struct wanting *w;
+	bool begun;
+
+	if (!e->config->templates || !e->hv->info.clones_work || !image) {
+		fn("", arg);
+		return;
+	}
+	tpl = get(e, image, r->cpu, r->memory_mib, &begun);
+	if (!tpl->building) {
+		mark_used(e, tpl);
+		fn(tpl->row.bad ? "" : tpl->row.id, arg);
+		return;
+	}
+	w = xmemdup(&(struct wanting){ .fn = fn, .arg = arg }, sizeof(*w));
+	list_add_tail(&tpl->wanting, &w->link);
+	if (begun)
+		task_run(tpl->building);
+}
+
+int templates_build(struct engine *e, const struct image *image, uint32_t cpu,
+		    uint32_t memory_mib, struct call *call, struct error *err)
+{
+	struct template *tpl;
+	bool begun;
+
+	if (!e->hv->info.clones_work)
+		return err_set(err, ERR_UNAVAILABLE,
+			       "this node cannot clone guests: its QEMU failed "
+			       "the self-test");
+	tpl = get(e, image, cpu, memory_mib, &begun);
+	if (!tpl->building) {
+		store_begin(e->store);
+		templates_answer(call, tpl);
+		if (event_commit(e, err) < 0)
+			return -1;
+		call_send(call);
+		return 0;
+	}
+	task_add_call(tpl->building, call);
+	if (begun)
+		task_run(tpl->building);
+	return 0;
+}
+
+int templates_remove(struct engine *e, const char *id, struct call *call,
+		     struct error *err)
+{
+	struct template *tpl = template_find(e, id);
+	Sandbox__Node__V1__RemoveTemplateResponse r =
+		SANDBOX__NODE__V1__REMOVE_TEMPLATE_RESPONSE__INIT;
+	uint32_t users;
+
+	if (!tpl) {
+		err_set(err, ERR_NOT_FOUND, "there is no template '%.64s'", id);
+		return err_reason(err, "TEMPLATE_NOT_FOUND", id);
+	}
+	users = template_users(e, id);
+	if (tpl->building || users) {
+		err_set(err, ERR_CONFLICT, "template '%s' is in use (%u)", id,
+			users);
+		return err_reason(err, "INVALID_STATE", id);
+	}
+	store_begin(e->store);
+	store_template_remove(e->store, id);
+	if (call)
+		call_answer(call, &r.base);
+	if (event_commit(e, err) < 0)
+		return -1;
+	pool_clear(e, id);
+	engine_trash(e, "templates", id);
+	template_free(tpl);
+	if (call)
+		call_send(call);
+	return 0;
+}
+
+void template_spoiled(struct engine *e, const char *id)
+{
+	struct template *tpl = template_find(e, id);
+
+	if (!tpl || tpl->row.bad || tpl->building)
+		return;
+	log_err("template '%s' does not verify: no sandbox starts from it", id);
+	tpl->row.bad = true;
+	store_begin(e->store);
+	store_template_put(e->store, &tpl->row);
+	store_commit(e->store, NULL);
+	pool_clear(e, id);
+}
+
+void template_restore(struct engine *e, const struct template_row *row)
+{
+	struct template *tpl = xcalloc(1, sizeof(*tpl));
+
+	tpl->row = *row;
+	list_init(&tpl->wanting);
+	list_add_tail(&e->templates, &tpl->link);
+}
+
+void templates_evict(struct engine *e)
+{
+	struct template *oldest = NULL;
+
+	if (quota_check_disk(e->quota, e->config->state_dir, NULL) == 0)
+		return;
+	list_for_each(&e->templates, t, struct template, link)
+		if (!t->building && !template_users(e, t->row.id) &&
+		    (!oldest || t->row.used_ms < oldest->row.used_ms))
+			oldest = t;
+	if (!oldest)
+		return;
+	log_info("template '%s': evicted, the disk is full", oldest->row.id);
+	templates_remove(e, oldest->row.id, NULL, NULL);
+}
+
+void templates_free(struct engine *e)
+{
+	list_for_each(&e->templates, t, struct template, link) {
+		list_for_each(&t->wanting, w, struct wanting, link)
+			free(w);
+		template_free(t);
+	}
+}

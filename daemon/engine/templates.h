@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* templates.h - which prepared guests there are, and making them when needed
+ *
+ * A template's id follows from all that it depends on (image, size, QEMU,
+ * kernel, accelerator): when any of that changes, another one is needed and
+ * made, and the old one stays for those that stand on it. The files are the
+ * hypervisor's (template.h).
+ */
+#ifndef ENGINE_TEMPLATES_H
+#define ENGINE_TEMPLATES_H
+
+#include "base/list.h"
+#include "engine/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct call;
+struct engine;
+struct error;
+struct image;
+struct sandbox;
+struct task;
+
+/**
+ * struct template - One of them
+ * @building:	The task that makes it; NULL: it is ready
+ */
+struct template {
+	struct list link;
+	struct template_row row;
+	struct task *building;
+	struct list wanting; /* who waits for it */
+};
+
+/* "" when it has to boot cold. Called once, perhaps at once. */
+typedef void (*template_fn)(const char *template_id, void *arg);
+
+/* The template that a new sandbox starts from. */
+void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
+		    void *arg);
+/* BuildTemplate; the call is taken over on success. */
+int templates_build(struct engine *e, const struct image *image, uint32_t cpu,
+		    uint32_t memory_mib, struct call *call, struct error *err);
+int templates_remove(struct engine *e, const char *id, struct call *call,
+		     struct error *err);
+
+struct template *template_find(struct engine *e, const char *id);
+/* Sandboxes and snapshots that stand on it. */
+uint32_t template_users(struct engine *e, const char *id);
+/* It does not verify: no new clones of it. */
+void template_spoiled(struct engine *e, const char *id);
+
+/* From the database, at start. */
+void template_restore(struct engine *e, const struct template_row *row);
+/* Those that nobody needs go when the disk is full. */
+void templates_evict(struct engine *e);
+void templates_free(struct engine *e);
+
+#endif /* ENGINE_TEMPLATES_H */
