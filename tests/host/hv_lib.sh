@@ -32,35 +32,23 @@ requires()
 	done
 }
 
-# The first Debian kernel that has its modules.
-find_kernel()
+# The guests' kernel, and its modules with guest_init in the agent's place;
+# guest_init loads what is in /modules by name, so the names get numbers.
+make_kernel()
 {
-	for v in /boot/vmlinuz-*cloud-amd64 /boot/vmlinuz-*amd64; do
-		version=${v#/boot/vmlinuz-}
-		if [ -r "$v" ] && [ -d "/lib/modules/$version" ]; then
-			kernel=$v
-			return
-		fi
-	done
-	skip "no kernel with modules in /boot"
-}
-
-# An initramfs of guest_init and the modules of the virtio devices.
-make_initrd()
-{
-	mkdir -p "$work/root/modules" "$work/root/dev" "$work/root/sys"
-	cp "$guest_init" "$work/root/init"
+	"$srcdir/scripts/build-guest-kernel" "$work/kernel" "$guest_init" \
+		> "$work/kernel.log" 2>&1 || {
+		cat "$work/kernel.log"
+		skip "no kernel for guests"
+	}
+	kernel=$work/kernel/vmlinuz
+	mkdir -p "$work/root/dev" "$work/root/sys"
+	(cd "$work/root" && cpio -i -d --quiet < "$work/kernel/initrd.img")
 	n=10
-	for m in virtio_ring virtio virtio_pci_modern_dev \
-		virtio_pci_legacy_dev virtio_pci virtio_blk virtio_console; do
-		f=$(find "/lib/modules/$version" -name "$m.ko*" | head -n 1)
-		case $f in
-		'') continue ;;
-		*.xz) xz -dc "$f" > "$work/root/modules/$n-$m.ko" ;;
-		*) cp "$f" "$work/root/modules/$n-$m.ko" ;;
-		esac
+	while read -r m; do
+		mv "$work/root$m" "$work/root/modules/$n-$(basename "$m")"
 		n=$((n + 1))
-	done
+	done < "$work/root/modules.load"
 	mknod "$work/root/dev/console" c 5 1
 	(cd "$work/root" && find . | cpio -o -H newc --quiet) \
 		> "$work/initrd.img"
@@ -71,12 +59,11 @@ setup()
 	[ "$(id -u)" = 0 ] || skip "not root"
 	requires libvirtd virsh qemu-system-x86_64 qemu-img zstd cpio unshare
 	[ -x "$driver" ] && [ -x "$guest_init" ] || skip "not built"
-	find_kernel
 	work=$(mktemp -d /tmp/hvtest.XXXXXX)
 	chmod 0711 "$work"
 	trap 'cleanup' EXIT
 	trap 'exit 1' INT TERM
-	make_initrd
+	make_kernel
 	mkdir "$work/guests" "$work/templates" "$work/snapshots"
 	chmod 0711 "$work/guests" "$work/templates"
 	truncate -s 32M "$work/image.raw"
