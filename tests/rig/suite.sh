@@ -1,0 +1,132 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# suite.sh - a node as users get it: its service, KVM guests, vsock, mTLS
+#
+# Run by scripts/node-rig, which says how to reach it: $NODE_RIG runs the script
+# itself. Closes with "N passed, N failed".
+set -u
+rig=${NODE_RIG:?}
+ctl="$rig ctl"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+passed=0
+failed=0
+
+# check WHAT COMMAND..
+check()
+{
+	what=$1
+	shift
+	if "$@" > "$tmp/out" 2>&1; then
+		passed=$((passed + 1))
+		echo "ok      $what"
+	else
+		failed=$((failed + 1))
+		echo "FAILED  $what"
+		sed 's/^/        /' "$tmp/out" | tail -n 15
+	fi
+}
+
+# prints WANT COMMAND..
+prints()
+{
+	want=$1
+	shift
+	got=$("$@" 2>&1)
+	[ "$got" = "$want" ] || {
+		echo "want: $want"
+		echo "got:  $got"
+		return 1
+	}
+}
+
+exits()
+{
+	want=$1
+	shift
+	"$@"
+	[ $? = "$want" ]
+}
+
+field()
+{
+	$ctl --json "$1" ${2+"$2"} | tr ',{}' '\n\n\n' |
+		sed -n "s/^\"$3\":\"\{0,1\}\([^\"]*\).*/\1/p" | head -n 1
+}
+
+finish()
+{
+	echo "$passed passed, $failed failed"
+	[ "$failed" = 0 ]
+	exit
+}
+
+image=debian:12
+
+check "the service is active" prints active $rig run systemctl is-active sandboxd
+check "KVM is what runs guests" \
+	prints ACCELERATOR_KVM field node "" accelerator
+check "agents are reached over vsock" prints vsock field node "" agentLink
+check "doctor finds nothing bad" $ctl doctor
+if ! $ctl image list | grep -q "^$image "; then
+	check "import an image from outside" \
+		$ctl image import "${NODE_RIG_IMAGE:?}" --name $image
+fi
+id=$($ctl create --image $image --timeout 1h --idle-timeout 1h)
+check "create a sandbox" test -n "$id"
+[ -n "$id" ] || finish
+check "its QEMU uses KVM" $rig run \
+	"grep -lq accel=kvm /proc/[0-9]*/cmdline || pgrep -f 'qemu.*kvm'"
+check "its vsock is the host's" $rig run "pgrep -f vhost-vsock-pci"
+check "exec" prints "hello from Linux" \
+	$ctl exec "$id" -- sh -c 'echo "hello from $(uname)"'
+check "exit status" exits 7 $ctl exec "$id" -- sh -c 'exit 7'
+check "a missing program" exits 1 $ctl exec "$id" -- /no/such/program
+check "a signal" exits 137 $ctl exec "$id" -- sh -c 'kill -9 $$'
+
+head -c 20000000 /dev/urandom > "$tmp/data"
+check "a file in" $ctl cp "$tmp/data" "$id:/tmp/data"
+check "a file out" $ctl cp "$id:/tmp/data" "$tmp/back"
+check "it is the same" cmp "$tmp/data" "$tmp/back"
+through_cat()
+{
+	$ctl exec -i "$id" -- cat < "$tmp/data" > "$tmp/back" &&
+		cmp "$tmp/data" "$tmp/back"
+}
+check "20 MB through cat" through_cat
+mkdir -p "$tmp/tree/sub"
+echo x > "$tmp/tree/sub/file"
+ln -s sub/file "$tmp/tree/link"
+check "a tree in" $ctl cp "$tmp/tree" "$id:/tmp/tree"
+check "search in it" $ctl search "$id" x /tmp/tree
+
+check "something that goes on" $ctl exec "$id" --background -- sh -c \
+	'i=0; while :; do i=$((i + 1)); echo $i > /tmp/count; sleep 0.1; done'
+check "pause" $ctl pause "$id"
+check "it is paused" prints SANDBOX_STATE_PAUSED field get "$id" state
+check "resume" $ctl resume "$id"
+goes_on()
+{
+	a=$($ctl exec "$id" -- cat /tmp/count) && sleep 1 &&
+		b=$($ctl exec "$id" -- cat /tmp/count) && [ "$b" -gt "$a" ]
+}
+check "what went on goes on" goes_on
+
+restart()
+{
+	$rig run systemctl restart sandboxd && $ctl node
+}
+check "restart the service" restart
+check "the sandbox is still there" prints x \
+	$ctl exec "$id" -- cat /tmp/tree/sub/file
+check "kill -9 of the service" $rig run "systemctl kill -s KILL sandboxd;
+	sleep 3; systemctl is-active sandboxd"
+check "and still" prints x $ctl exec "$id" -- cat /tmp/tree/sub/file
+
+check "terminate" $ctl terminate "$id"
+check "no client certificate, no answer" exits 3 env SANDBOXD_CONNECT= \
+	$rig stranger get "$id"
+score=$($rig run systemd-analyze security --no-pager sandboxd |
+	sed -n 's/.*level for sandboxd.service: \([0-9.]*\).*/\1/p')
+echo "        systemd-analyze security: $score"
+finish
