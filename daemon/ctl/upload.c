@@ -59,6 +59,11 @@ int upload_run(struct ctl *ctl, struct upload *u)
 	if (status)
 		return status;
 	u->ctl = ctl;
+	/* A build takes minutes until its first byte, or fails without one: no
+	 * call is kept open for that.
+	 */
+	if (client_wait_readable(ctl->client, u->fd) < 0)
+		return 128 + client_interrupted(ctl->client);
 	call = call_open(ctl->client, u->method);
 	if (u->start && call_send(call, u->start) < 0)
 		r = 0;
