@@ -5,3 +5,4 @@ include %D%/host/local.mk
 include %D%/ctl/local.mk
 include %D%/interop/local.mk
 include %D%/agent/local.mk
+include %D%/bench/local.mk
