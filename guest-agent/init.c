@@ -108,12 +108,13 @@ static void open_console(void)
 
 /* ---- modules ---- */
 
+/* ENODEV: for hardware that is not there. */
 static void load_module(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0 ||
-	    (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 &&
+		       errno != EEXIST && errno != ENODEV))
 		agent_log("load %s: %s", path, strerror(errno));
 }
 

@@ -252,11 +252,9 @@ static int grow_root(struct error *err)
 
 	if (root < 0 || fstat(root, &st) < 0)
 		return err_sys(err, errno, "open the root");
-	path = xasprintf("/run/sandbox/.disk-%u-%u", major(st.st_dev),
+	path = xasprintf("/dev/.sandbox-root-%u-%u", major(st.st_dev),
 			 minor(st.st_dev));
-	/* A node of our own: /dev may look different. */
-	if (mkdir(OWN_DIR, 0755) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "make '" OWN_DIR "'");
+	/* A node of our own: the image may call the disk as it likes. */
 	if (mknod(path, S_IFBLK | 0600, st.st_dev) < 0 && errno != EEXIST)
 		return err_sys(err, errno, "make a node for the root's disk");
 	disk = open(path, O_RDONLY | O_CLOEXEC);

@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_agent_files.c - files, as a node sees them through a real agent */
+#include "rig.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define DESCRIPTOR(name) (&sandbox__node__v1__##name##__descriptor)
+#define DIRTY_NAME	 " a\nb\xff 'c'"
+
+/* ---- one line each ---- */
+
+struct write_options {
+	int mode; /* -1: absent */
+	const char *owner;
+	bool make_parents, exclusive, append;
+};
+
+static const struct write_options plain = { .mode = -1 };
+
+static struct call *write_begin(struct rig *rig, const char *path,
+				const struct write_options *o)
+{
+	NODE(WriteFileRequest) rq = NODE_INIT(WRITE_FILE_REQUEST);
+	NODE(WriteFileStart) start = NODE_INIT(WRITE_FILE_START);
+	Google__Protobuf__UInt32Value mode =
+		GOOGLE__PROTOBUF__UINT32_VALUE__INIT;
+	struct call *call = call_start(rig->client, "WriteFile");
+
+	start.path = BYTES(path);
+	if (o->mode >= 0) {
+		mode.value = (uint32_t)o->mode;
+		start.mode = &mode;
+	}
+	if (o->owner)
+		start.owner = (char *)o->owner;
+	start.make_parents = o->make_parents;
+	start.exclusive = o->exclusive;
+	start.append = o->append;
+	rq.input_case = SANDBOX__NODE__V1__WRITE_FILE_REQUEST__INPUT_START;
+	rq.start = &start;
+	call_send(call, &rq.base);
+	return call;
+}
+
+static void write_data(struct call *call, const void *data, size_t len)
+{
+	NODE(WriteFileRequest) rq = NODE_INIT(WRITE_FILE_REQUEST);
+
+	rq.input_case = SANDBOX__NODE__V1__WRITE_FILE_REQUEST__INPUT_DATA;
+	rq.data.data = (uint8_t *)data;
+	rq.data.len = len;
+	call_send(call, &rq.base);
+}
+
+static struct grpc_status write_end(struct call *call)
+{
+	struct grpc_status st;
+
+	call_half_close(call);
+	st = *call_wait(call);
+	call_free(call);
+	return st;
+}
+
+static struct grpc_status write_file(struct rig *rig, const char *path,
+				     const char *text,
+				     const struct write_options *o)
+{
+	struct call *call = write_begin(rig, path, o);
+
+	write_data(call, text, strlen(text));
+	return write_end(call);
+}
+
+static struct grpc_status read_file(struct rig *rig, const char *path,
+				    uint64_t offset, uint64_t length,
+				    char **ret, size_t *ret_len)
+{
+	NODE(ReadFileRequest) rq = NODE_INIT(READ_FILE_REQUEST);
+	struct call *call = call_start(rig->client, "ReadFile");
+	NODE(ReadFileResponse) * m;
+	struct grpc_status st;
+
+	*ret = xcalloc(1, 1);
+	*ret_len = 0;
+	rq.path = BYTES(path);
+	rq.offset = offset;
+	rq.length = length;
+	call_send(call, &rq.base);
+	call_half_close(call);
+	while ((m = call_recv_message(call, DESCRIPTOR(read_file_response)))) {
+		*ret = xrealloc(*ret, *ret_len + m->data.len + 1, 1);
+		if (m->data.len)
+			memcpy(*ret + *ret_len, m->data.data, m->data.len);
+		*ret_len += m->data.len;
+		(*ret)[*ret_len] = '\0';
+		protobuf_c_message_free_unpacked(&m->base, NULL);
+	}
+	st = *call_wait(call);
+	call_free(call);
+	return st;
+}
+
+static struct grpc_status ask(struct rig *rig, const char *method,
+			      const ProtobufCMessage *rq,
+			      const ProtobufCMessageDescriptor *type)
+{
+	struct grpc_status st;
+	void *m = client_ask(rig->client, method, rq, type, &st);
+
+	if (m)
+		protobuf_c_message_free_unpacked(m, NULL);
+	return st;
+}
+
+static struct grpc_status make_dir(struct rig *rig, const char *path,
+				   bool parents)
+{
+	NODE(MakeDirectoryRequest) rq = NODE_INIT(MAKE_DIRECTORY_REQUEST);
+
+	rq.path = BYTES(path);
+	rq.make_parents = parents;
+	return ask(rig, "MakeDirectory", &rq.base,
+		   DESCRIPTOR(make_directory_response));
+}
+
+static struct grpc_status remove_file(struct rig *rig, const char *path,
+				      bool recursive, bool missing_ok)
+{
+	NODE(RemoveFileRequest) rq = NODE_INIT(REMOVE_FILE_REQUEST);
+
+	rq.path = BYTES(path);
+	rq.recursive = recursive;
+	rq.missing_ok = missing_ok;
+	return ask(rig, "RemoveFile", &rq.base,
+		   DESCRIPTOR(remove_file_response));
+}
+
+static struct grpc_status move_file(struct rig *rig, const char *from,
+				    const char *to, bool no_replace)
+{
+	NODE(MoveFileRequest) rq = NODE_INIT(MOVE_FILE_REQUEST);
+
+	rq.from_path = BYTES(from);
+	rq.to_path = BYTES(to);
+	rq.no_replace = no_replace;
+	return ask(rig, "MoveFile", &rq.base, DESCRIPTOR(move_file_response));
+}
+
+static void expect_text(struct rig *rig, const char *path, const char *text)
+{
+	struct grpc_status st;
+	char *got;
+	size_t len;
+
+	st = read_file(rig, path, 0, 0, &got, &len);
+	if (st.code != GRPC_OK)
+		fail_msg("%s: %s", path, st.message);
+	assert_string_equal(got, text);
+	free(got);
+}
+
+static void expect(struct grpc_status st, enum grpc_code code,
+		   const char *reason)
+{
+	if (st.code != code || strcmp(st.reason, reason) != 0)
+		fail_msg("%s (%s): %s", grpc_code_str(st.code), st.reason,
+			 st.message);
+}
+
+static struct stat stat_of(struct rig *rig, const char *name)
+{
+	_cleanup_free_ char *path = rig_path(rig, name);
+	struct stat st;
+
+	assert_int_equal(lstat(path, &st), 0);
+	return st;
+}
+
+/* ---- tests ---- */
+
+static void a_file_comes_back_as_written(void **state)
+{
+	expect(write_file(*state, "plain", "hello\n", &plain), GRPC_OK, "");
+	expect_text(*state, "plain", "hello\n");
+	assert_int_equal(stat_of(*state, "plain").st_mode, S_IFREG | 0644);
+}
+
+static void strange_names_are_bytes(void **state)
+{
+	expect(write_file(*state, DIRTY_NAME, "x", &plain), GRPC_OK, "");
+	expect_text(*state, DIRTY_NAME, "x");
+	stat_of(*state, DIRTY_NAME);
+	expect(remove_file(*state, DIRTY_NAME, false, false), GRPC_OK, "");
+}
+
+static void mode_owner_and_parents_are_made(void **state)
+{
+	struct write_options o = { .mode = 04750,
+				   .owner = "12:34",
+				   .make_parents = true };
+	struct stat st;
+
+	expect(write_file(*state, "p/q/r", "x", &o), GRPC_OK, "");
+	st = stat_of(*state, "p/q/r");
+	assert_int_equal(st.st_mode, S_IFREG | 04750);
+	assert_int_equal(st.st_uid, 12);
+	assert_int_equal(st.st_gid, 34);
+	/* Replaced, it keeps both. */
+	expect(write_file(*state, "p/q/r", "y", &plain), GRPC_OK, "");
+	st = stat_of(*state, "p/q/r");
+	assert_int_equal(st.st_mode, S_IFREG | 04750);
+	assert_int_equal(st.st_uid, 12);
+}
+
+static void exclusive_and_append_are_kept(void **state)
+{
+	struct write_options exclusive = { .mode = -1, .exclusive = true };
+	struct write_options append = { .mode = -1, .append = true };
+
+	expect(write_file(*state, "once", "1", &exclusive), GRPC_OK, "");
+	expect(write_file(*state, "once", "2", &exclusive), GRPC_ALREADY_EXISTS,
+	       "ALREADY_EXISTS");
+	expect(write_file(*state, "once", "2", &append), GRPC_OK, "");
+	expect_text(*state, "once", "12");
+}
+
+static void a_link_is_written_through(void **state)
+{
+	_cleanup_free_ char *link = rig_path(*state, "link");
+
+	assert_int_equal(symlink("sub/target", link), 0);
+	expect(make_dir(*state, "sub", false), GRPC_OK, "");
+	expect(write_file(*state, "link", "via", &plain), GRPC_OK, "");
+	assert_true(S_ISLNK(stat_of(*state, "link").st_mode));
+	expect_text(*state, "sub/target", "via");
+}
+
+/* Names in the rig's directory that begin so. */
+static int count_entries(struct rig *rig, const char *prefix)
+{
+	DIR *dir = opendir(rig->dir);
+	struct dirent *de;
+	int n = 0;
+
+	while ((de = readdir(dir)))
+		n += strncmp(de->d_name, prefix, strlen(prefix)) == 0;
+	closedir(dir);
+	return n;
+}
+
+static void a_cancelled_write_leaves_nothing(void **state)
+{
+	struct rig *rig = *state;
+	struct call *call = write_begin(rig, "never", &plain);
+
+	write_data(call, "half", 4);
+	while (count_entries(rig, ".sandbox-") == 0)
+		client_step(rig->client, 5);
+	call_free(call);
+	while (count_entries(rig, ".sandbox-") != 0)
+		client_step(rig->client, 5);
+	assert_int_equal(count_entries(rig, "never"), 0);
+}
+
+static void what_is_no_file_is_refused(void **state)
+{
+	_cleanup_free_ char *fifo = rig_path(*state, "fifo");
+	struct grpc_status st;
+	size_t len;
+	char *got;
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	st = read_file(*state, "fifo", 0, 0, &got, &len);
+	free(got);
+	expect(st, GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
+	expect(write_file(*state, "fifo", "x", &plain), GRPC_INVALID_ARGUMENT,
+	       "INVALID_CONFIG");
+	expect(write_file(*state, ".", "x", &plain), GRPC_INVALID_ARGUMENT,
+	       "INVALID_CONFIG");
+	st = read_file(*state, "missing", 0, 0, &got, &len);
+	free(got);
+	expect(st, GRPC_NOT_FOUND, "FILE_NOT_FOUND");
+	st = read_file(*state, "/proc/version", 0, 0, &got, &len);
+	expect(st, GRPC_OK, "");
+	assert_true(len > 10);
+	free(got);
+}
+
+static void ranges_and_sparse_files_are_read(void **state)
+{
+	_cleanup_free_ char *path = rig_path(*state, "sparse");
+	int fd = open(path, O_WRONLY | O_CREAT, 0644);
+	struct grpc_status st;
+	size_t len;
+	char *got;
+
+	assert_int_equal(ftruncate(fd, 4ll << 30), 0);
+	assert_int_equal(pwrite(fd, "end", 3, (4ll << 30) - 3), 3);
+	close(fd);
+	st = read_file(*state, "sparse", (4ull << 30) - 5, 0, &got, &len);
+	expect(st, GRPC_OK, "");
+	assert_int_equal(len, 5);
+	assert_memory_equal(got, "\0\0end", 5);
+	free(got);
+	st = read_file(*state, "sparse", 10, 600000, &got, &len);
+	expect(st, GRPC_OK, "");
+	assert_int_equal(len, 600000);
+	free(got);
+}
+
+static void a_large_file_passes_unchanged(void **state)
+{
+	struct rig *rig = *state;
+	size_t size = 40u << 20, len;
+	uint8_t *data = xcalloc(1, size);
+	struct call *call = write_begin(rig, "large", &plain);
+	char *got;
+
+	for (size_t i = 0; i < size; i++)
+		data[i] = (uint8_t)(i * 2654435761u >> 13);
+	for (size_t i = 0; i < size; i += 1u << 20)
+		write_data(call, data + i, 1u << 20);
+	expect(write_end(call), GRPC_OK, "");
+	expect(read_file(rig, "large", 0, 0, &got, &len), GRPC_OK, "");
+	assert_int_equal(len, size);
+	assert_memory_equal(got, data, size);
+	free(got);
+	free(data);
+}
+
+static void a_large_directory_is_listed_in_order(void **state)
+{
+	NODE(ListDirectoryRequest) rq = NODE_INIT(LIST_DIRECTORY_REQUEST);
+	struct rig *rig = *state;
+	_cleanup_free_ char *dir = rig_path(rig, "many");
+	NODE(ListDirectoryResponse) * m;
+	char last[64] = "", name[64];
+	struct grpc_status st;
+	size_t n = 0;
+	bool more = true;
+	int fd;
+
+	mkdir(dir, 0755);
+	fd = open(dir, O_RDONLY | O_DIRECTORY);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		assert_int_equal(mknodat(fd, name, S_IFREG | 0600, 0), 0);
+	}
+	close(fd);
+	rq.path = BYTES("many");
+	rq.limit = 999;
+	while (more) {
+		rq.after_name = BYTES(last);
+		m = client_ask(rig->client, "ListDirectory", &rq.base,
+			       DESCRIPTOR(list_directory_response), &st);
+		assert_non_null(m);
+		more = m->has_more;
+		for (size_t i = 0; i < m->n_entries; i++, n++) {
+			snprintf(name, sizeof(name), "%.*s",
+				 (int)m->entries[i]->name.len,
+				 (char *)m->entries[i]->name.data);
+			assert_true(strcmp(name, last) > 0);
+			strcpy(last, name);
+		}
+		protobuf_c_message_free_unpacked(&m->base, NULL);
+	}
+	assert_int_equal(n, 5000);
+	expect(remove_file(rig, "many", true, false), GRPC_OK, "");
+	assert_int_equal(access(dir, F_OK), -1);
+}
+
+static void directories_are_made_and_removed(void **state)
+{
+	expect(make_dir(*state, "d/e/f", false), GRPC_NOT_FOUND,
+	       "FILE_NOT_FOUND");
+	expect(make_dir(*state, "d/e/f", true), GRPC_OK, "");
+	expect(make_dir(*state, "d/e/f", true), GRPC_OK, "");
+	expect(make_dir(*state, "d", false), GRPC_ALREADY_EXISTS,
+	       "ALREADY_EXISTS");
+	expect(remove_file(*state, "d", false, false), GRPC_FAILED_PRECONDITION,
+	       "INVALID_STATE");
+	expect(remove_file(*state, "d", true, false), GRPC_OK, "");
+	expect(remove_file(*state, "d", true, false), GRPC_NOT_FOUND,
+	       "FILE_NOT_FOUND");
+	expect(remove_file(*state, "d", true, true), GRPC_OK, "");
+	expect(remove_file(*state, "/", true, true), GRPC_INVALID_ARGUMENT,
+	       "INVALID_CONFIG");
+}
+
+static void a_very_deep_tree_is_removed(void **state)
+{
+	struct rig *rig = *state;
+	int dir = open(rig->dir, O_RDONLY | O_DIRECTORY);
+
+	for (int i = 0; i < 3000; i++) {
+		int sub;
+
+		assert_int_equal(mkdirat(dir, "deep", 0755), 0);
+		sub = openat(dir, "deep", O_RDONLY | O_DIRECTORY);
+		close(dir);
+		dir = sub;
+	}
+	close(dir);
+	expect(remove_file(rig, "deep", true, false), GRPC_OK, "");
+	assert_int_equal(count_entries(rig, "deep"), 0);
+}
+
+static void files_are_moved_also_across_file_systems(void **state)
+{
+	char other[] = "/dev/shm/sbx-agent-XXXXXX";
+	_cleanup_free_ char *there = NULL;
+
+	expect(write_file(*state, "m1", "one", &plain), GRPC_OK, "");
+	expect(write_file(*state, "m2", "two", &plain), GRPC_OK, "");
+	expect(move_file(*state, "m1", "m2", true), GRPC_ALREADY_EXISTS,
+	       "ALREADY_EXISTS");
+	expect(move_file(*state, "m1", "m2", false), GRPC_OK, "");
+	expect_text(*state, "m2", "one");
+	assert_non_null(mkdtemp(other));
+	there = xasprintf("%s/tree", other);
+	expect(make_dir(*state, "tree/a", true), GRPC_OK, "");
+	expect(move_file(*state, "m2", "tree/a/f", false), GRPC_OK, "");
+	expect(move_file(*state, "tree", there, true), GRPC_OK, "");
+	assert_int_equal(count_entries(*state, "tree"), 0);
+	expect(move_file(*state, there, "back", false), GRPC_OK, "");
+	expect_text(*state, "back/a/f", "one");
+	assert_int_equal(rmdir(other), 0);
+	expect(move_file(*state, "back", "back/below", false),
+	       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
+}
+
+static void text_is_found(void **state)
+{
+	NODE(SearchFilesRequest) rq = NODE_INIT(SEARCH_FILES_REQUEST);
+	struct write_options o = { .mode = -1, .make_parents = true };
+	struct rig *rig = *state;
+	NODE(SearchFilesResponse) * m;
+	struct grpc_status st;
+
+	write_file(rig, "s/a.txt", "nothing\nfoo bar 12\n", &o);
+	write_file(rig, "s/b/c.txt", "FOO 34", &o);
+	write_file(rig, "s/d.bin", "foo 56", &o);
+	rq.path = BYTES("s");
+	rq.pattern = BYTES("foo.*[0-9]+$");
+	rq.ignore_case = true;
+	rq.file_glob = BYTES("*.txt");
+	m = client_ask(rig->client, "SearchFiles", &rq.base,
+		       DESCRIPTOR(search_files_response), &st);
+	assert_non_null(m);
+	assert_int_equal(m->n_matches, 2);
+	assert_int_equal(m->matches[0]->line_number, 2);
+	assert_int_equal(m->matches[0]->column, 1);
+	assert_memory_equal(m->matches[0]->path.data, "a.txt", 5);
+	assert_memory_equal(m->matches[1]->path.data, "b/c.txt", 7);
+	assert_false(m->truncated);
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+	rq.pattern = BYTES("(");
+	expect(ask(rig, "SearchFiles", &rq.base,
+		   DESCRIPTOR(search_files_response)),
+	       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
+	/* Would need gigabytes: not ours. */
+	if (!getenv("ASAN_OPTIONS")) {
+		rq.pattern = BYTES("((((a{1,255}){1,255}){1,255}){1,255})");
+		expect(ask(rig, "SearchFiles", &rq.base,
+			   DESCRIPTOR(search_files_response)),
+		       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
+	}
+}
+
+static void expect_event(struct call *call, int type, const char *path,
+			 const char *to)
+{
+	NODE(WatchDirectoryResponse) * m;
+	bool found = false;
+
+	/* Others (a directory's attributes, a second MODIFIED) may be between.
+	 */
+	while (!found) {
+		m = call_recv_message(call,
+				      DESCRIPTOR(watch_directory_response));
+		if (!m)
+			fail_msg("the watch ended before '%s'", path);
+		found = (int)m->type == type && m->path.len == strlen(path) &&
+			!memcmp(m->path.data, path, m->path.len) &&
+			m->to_path.len == strlen(to) &&
+			!memcmp(m->to_path.data, to, m->to_path.len);
+		protobuf_c_message_free_unpacked(&m->base, NULL);
+	}
+}
+
+static void changes_below_are_watched(void **state)
+{
+	NODE(WatchDirectoryRequest) rq = NODE_INIT(WATCH_DIRECTORY_REQUEST);
+	struct rig *rig = *state;
+	struct run run;
+	struct call *call;
+
+	expect(make_dir(rig, "w/old", true), GRPC_OK, "");
+	call = call_start(rig->client, "WatchDirectory");
+	rq.path = BYTES("w");
+	rq.recursive = true;
+	call_send(call, &rq.base);
+	expect_event(call, 1, "", "");
+	run = rig_run(rig, "cd w && mkdir -p new/er && echo x > new/er/f && "
+			   "mv new/er/f old/g && mv old older && "
+			   "echo y > older/h && chmod 600 older/h && "
+			   "rm older/h");
+	assert_int_equal(run.exit_code, 0);
+	run_free(&run);
+	expect_event(call, 2, "new", "");
+	expect_event(call, 2, "new/er", "");
+	expect_event(call, 2, "new/er/f", "");
+	expect_event(call, 5, "new/er/f", "old/g");
+	expect_event(call, 5, "old", "older");
+	expect_event(call, 2, "older/h", "");
+	expect_event(call, 6, "older/h", "");
+	expect_event(call, 4, "older/h", "");
+	call_free(call);
+}
+
+static void stat_tells_of_links(void **state)
+{
+	NODE(StatFileRequest) rq = NODE_INIT(STAT_FILE_REQUEST);
+	struct rig *rig = *state;
+	_cleanup_free_ char *link = rig_path(rig, "dangling");
+	NODE(StatFileResponse) * m;
+	struct grpc_status st;
+
+	assert_int_equal(symlink("no/where", link), 0);
+	rq.path = BYTES("dangling");
+	m = client_ask(rig->client, "StatFile", &rq.base,
+		       DESCRIPTOR(stat_file_response), &st);
+	assert_non_null(m);
+	assert_int_equal(m->info->type,
+			 SANDBOX__NODE__V1__FILE_TYPE__FILE_TYPE_SYMLINK);
+	assert_int_equal(m->info->link_target.len, 8);
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+	rq.follow_symlinks = true;
+	expect(ask(rig, "StatFile", &rq.base, DESCRIPTOR(stat_file_response)),
+	       GRPC_NOT_FOUND, "FILE_NOT_FOUND");
+	rq.path = BYTES("");
+	expect(ask(rig, "StatFile", &rq.base, DESCRIPTOR(stat_file_response)),
+	       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file_comes_back_as_written),
+		cmocka_unit_test(strange_names_are_bytes),
+		cmocka_unit_test(mode_owner_and_parents_are_made),
+		cmocka_unit_test(exclusive_and_append_are_kept),
+		cmocka_unit_test(a_link_is_written_through),
+		cmocka_unit_test(a_cancelled_write_leaves_nothing),
+		cmocka_unit_test(what_is_no_file_is_refused),
+		cmocka_unit_test(ranges_and_sparse_files_are_read),
+		cmocka_unit_test(a_large_file_passes_unchanged),
+		cmocka_unit_test(a_large_directory_is_listed_in_order),
+		cmocka_unit_test(directories_are_made_and_removed),
+		cmocka_unit_test(a_very_deep_tree_is_removed),
+		cmocka_unit_test(files_are_moved_also_across_file_systems),
+		cmocka_unit_test(text_is_found),
+		cmocka_unit_test(changes_below_are_watched),
+		cmocka_unit_test(stat_tells_of_links),
+	};
+
+	if (geteuid() != 0) {
+		fprintf(stderr, "skipped: needs root to give files away\n");
+		return 77;
+	}
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
+}
