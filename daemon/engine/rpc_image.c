@@ -120,7 +120,6 @@ static void import_done(const struct image *image, const struct error *err,
 		call_fail(call, err);
 		return;
 	}
-	log_info("image '%s': imported (%s)", image->name, image->digest);
 	view_image(&view, image);
 	r.output_case = SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__OUTPUT_IMAGE;
 	r.image = &view.msg;

@@ -3,6 +3,7 @@
 # corpus/X runs in every `make check`. A new target: one line in FUZZ_TARGETS,
 # its _SOURCES and its _LDADD.
 FUZZ_TARGETS = \
+	%D%/fuzz_config \
 	%D%/fuzz_ctl_rule \
 	%D%/fuzz_dns_answer \
 	%D%/fuzz_dns_query \
@@ -16,7 +17,8 @@ FUZZ_TARGETS = \
 	%D%/fuzz_mem_file \
 	%D%/fuzz_refused \
 	%D%/fuzz_resync \
-	%D%/fuzz_snapshot_manifest
+	%D%/fuzz_snapshot_manifest \
+	%D%/fuzz_spec
 check_PROGRAMS += $(FUZZ_TARGETS)
 if FUZZERS
 FUZZ_MAIN =
@@ -72,3 +74,9 @@ tests_fuzz_fuzz_image_archive_LDADD = $(IMAGE_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_image_manifest_SOURCES = %D%/fuzz_image_manifest.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_image_manifest_LDADD = $(ENGINE_LIBS) $(IMAGE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_config_SOURCES = %D%/fuzz_config.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_config_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_spec_SOURCES = %D%/fuzz_spec.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_spec_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_store.c - what was committed is there again, what was not is not */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/spec_check.h"
+#include "engine/store.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char dir[64], path[96];
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/sbxstore.XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/db", dir);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char cmd[128];
+
+	(void)state;
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	return system(cmd);
+}
+
+static struct store *open_it(void)
+{
+	struct store *store;
+	struct error err;
+
+	if (store_open(path, &store, &err) < 0)
+		fail_msg("%s", err.msg);
+	return store;
+}
+
+static void fill(struct sandbox_row *row, Spec *spec, const char *id)
+{
+	*row = (struct sandbox_row){
+		.state = SBX_RUNNING,
+		.generation = 7,
+		.slot = 12,
+		.created_ms = 1,
+		.started_ms = 2,
+		.paused_ms = 3,
+		.resumed_ms = 4,
+		.terminated_ms = 5,
+		.created_boot_ms = 6,
+		.run_ms = 8,
+		.runtime_ms = 9,
+		.cpu_ms = 10,
+		.spec = spec,
+	};
+	sandbox__node__v1__create_sandbox_request__init(spec);
+	spec->workdir = (char *)(uintptr_t) "/w";
+	strcpy(row->id, id);
+	strcpy(row->reason, "why");
+	strcpy(row->uuid, "u-u");
+	strcpy(row->image_digest, "sha256:1");
+	strcpy(row->template_id, "tpl");
+	strcpy(row->snapshot_id, "snap");
+	strcpy(row->next_snapshot, "next");
+	strcpy(row->machine_id, "m");
+	strcpy(row->boot_id, "b");
+	strcpy(row->start_kind, "pool");
+	memset(row->nonce, 0xab, sizeof(row->nonce));
+}
+
+struct seen {
+	unsigned int n;
+	struct sandbox_row row;
+};
+
+static void see(const struct sandbox_row *row, void *arg)
+{
+	struct seen *seen = arg;
+
+	seen->n++;
+	if (seen->row.spec)
+		pb_free(seen->row.spec);
+	seen->row = *row;
+}
+
+static void a_sandbox_comes_back_field_by_field(void **state)
+{
+	struct store *store = open_it();
+	struct sandbox_row row;
+	struct seen seen = { 0 };
+	Spec spec;
+
+	(void)state;
+	fill(&row, &spec, "a");
+	store_begin(store);
+	store_sandbox_put(store, &row);
+	assert_int_equal(store_commit(store, NULL), 0);
+	store_close(store);
+	store = open_it();
+	assert_int_equal(store_sandboxes(store, see, &seen, NULL), 0);
+	assert_int_equal(seen.n, 1);
+	assert_string_equal(seen.row.spec->workdir, "/w");
+	pb_free(seen.row.spec);
+	seen.row.spec = row.spec = NULL;
+	assert_memory_equal(&seen.row, &row, sizeof(row));
+	store_close(store);
+}
+
+static void what_was_not_committed_is_not_there(void **state)
+{
+	struct store *store = open_it();
+	struct sandbox_row row;
+	struct seen seen = { 0 };
+	Spec spec;
+
+	(void)state;
+	fill(&row, &spec, "a");
+	store_begin(store);
+	store_sandbox_put(store, &row);
+	store_close(store);
+	store = open_it();
+	assert_int_equal(store_sandboxes(store, see, &seen, NULL), 0);
+	assert_int_equal(seen.n, 0);
+	store_close(store);
+}
+
+static void a_failure_fails_the_whole_commit(void **state)
+{
+	struct store *store = open_it();
+	struct sandbox_row row;
+	struct seen seen = { 0 };
+	struct error err;
+	sqlite3 *db = *(sqlite3 **)store; /* its first member */
+	Spec spec;
+
+	(void)state;
+	sqlite3_exec(db,
+		     "CREATE TRIGGER t BEFORE INSERT ON ports BEGIN "
+		     "SELECT RAISE(ABORT, 'no'); END",
+		     NULL, NULL, NULL);
+	fill(&row, &spec, "a");
+	store_begin(store);
+	store_sandbox_put(store, &row);
+	store_port_put(store, &(struct port_row){ "a", 1, 2 });
+	assert_int_equal(store_commit(store, &err), -1);
+	assert_non_null(strstr(err.msg, "no"));
+	assert_int_equal(store_sandboxes(store, see, &seen, NULL), 0);
+	assert_int_equal(seen.n, 0);
+	/* And the next one works. */
+	store_begin(store);
+	store_sandbox_put(store, &row);
+	assert_int_equal(store_commit(store, NULL), 0);
+	store_close(store);
+}
+
+static void only_one_daemon_has_it(void **state)
+{
+	struct store *store = open_it(), *other;
+	struct error err;
+
+	(void)state;
+	store_begin(store);
+	store_meta_set(store, "a", "b");
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_int_equal(store_open(path, &other, &err), -1);
+	store_close(store);
+}
+
+static void only_its_owner_can_read_it(void **state)
+{
+	struct store *store = open_it();
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 077, 0);
+	store_close(store);
+}
+
+static void a_newer_schema_is_refused(void **state)
+{
+	struct store *store = open_it();
+	struct error err;
+
+	(void)state;
+	sqlite3_exec(*(sqlite3 **)store, "PRAGMA user_version = 999", NULL,
+		     NULL, NULL);
+	store_close(store);
+	assert_int_equal(store_open(path, &store, &err), -1);
+	assert_non_null(strstr(err.msg, "newer"));
+}
+
+static void a_file_that_is_no_database_is_refused(void **state)
+{
+	struct store *store;
+	struct error err;
+	FILE *f = fopen(path, "w");
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		fputs("this is no database\n", f);
+	fclose(f);
+	assert_int_equal(store_open(path, &store, &err), -1);
+}
+
+static void a_request_is_kept_with_its_answer(void **state)
+{
+	struct store *store = open_it();
+	struct store_request row;
+	uint8_t digest[REQUEST_DIGEST_LEN] = { 1, 2, 3 };
+	char id[REQUEST_ID_MAX + 1];
+
+	(void)state;
+	assert_int_equal(store_request_get(store, "r", &row, NULL), 0);
+	store_begin(store);
+	store_request_put(store, "r", "PauseSandbox", "a", digest, 1000);
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_int_equal(store_request_get(store, "r", &row, NULL), 1);
+	assert_false(row.answered);
+	assert_memory_equal(row.digest, digest, sizeof(digest));
+	assert_true(store_request_pending(store, "PauseSandbox", "a", id));
+	assert_string_equal(id, "r");
+	store_begin(store);
+	store_request_answer(store, "r", (const uint8_t *)"yes", 3);
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_false(store_request_pending(store, "PauseSandbox", "a", id));
+	store_close(store);
+	store = open_it();
+	assert_int_equal(store_request_get(store, "r", &row, NULL), 1);
+	assert_true(row.answered);
+	assert_int_equal(row.answer_len, 3);
+	free(row.answer);
+	store_begin(store);
+	store_requests_expire(store, 1001, false);
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_int_equal(store_request_get(store, "r", &row, NULL), 0);
+	store_close(store);
+}
+
+/* An empty answer is an answer too. */
+static void an_empty_answer_counts(void **state)
+{
+	struct store *store = open_it();
+	struct store_request row;
+	uint8_t digest[REQUEST_DIGEST_LEN] = { 0 };
+
+	(void)state;
+	store_begin(store);
+	store_request_put(store, "r", "ClosePort", "a", digest, 1000);
+	store_request_answer(store, "r", NULL, 0);
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_int_equal(store_request_get(store, "r", &row, NULL), 1);
+	assert_true(row.answered);
+	store_close(store);
+}
+
+struct run {
+	uint64_t last;
+	unsigned int n;
+	bool gap;
+};
+
+static bool count(const struct store_event *event, void *arg)
+{
+	struct run *run = arg;
+
+	if (run->n && event->sequence != run->last + 1)
+		run->gap = true;
+	run->last = event->sequence;
+	run->n++;
+	return true;
+}
+
+static void add_events(struct store *store, unsigned int n, bool commit)
+{
+	struct store_event ev = { .type = "t",
+				  .sandbox_id = "a",
+				  .time_ms = 5 };
+
+	store_begin(store);
+	while (n--)
+		store_event_add(store, &ev);
+	if (commit)
+		assert_int_equal(store_commit(store, NULL), 0);
+	else
+		store_rollback(store);
+}
+
+static void events_have_no_gaps(void **state)
+{
+	struct store *store = open_it();
+	struct run run = { 0 };
+	uint64_t oldest, newest;
+
+	(void)state;
+	add_events(store, 10, true);
+	add_events(store, 5, false);
+	store_close(store);
+	store = open_it();
+	add_events(store, 10, true);
+	assert_int_equal(store_events(store, 0, "", 100, count, &run, NULL), 0);
+	assert_int_equal(run.n, 20);
+	assert_false(run.gap);
+	/* Trimmed to nothing, numbers still go on. */
+	store_begin(store);
+	store_events_trim(store, 100, 1000);
+	assert_int_equal(store_commit(store, NULL), 0);
+	store_events_range(store, &oldest, &newest);
+	assert_int_equal(oldest, 20);
+	assert_int_equal(newest, 20);
+	store_begin(store);
+	store_events_trim(store, 100, 1000);
+	assert_int_equal(store_commit(store, NULL), 0);
+	add_events(store, 1, true);
+	store_events_range(store, &oldest, &newest);
+	assert_int_equal(newest, 21);
+	store_close(store);
+}
+
+static void the_number_of_events_is_bounded(void **state)
+{
+	struct store *store = open_it();
+	uint64_t oldest, newest;
+
+	(void)state;
+	add_events(store, 50, true);
+	store_begin(store);
+	store_events_trim(store, 10, 0);
+	assert_int_equal(store_commit(store, NULL), 0);
+	store_events_range(store, &oldest, &newest);
+	assert_int_equal(oldest, 41);
+	assert_int_equal(newest, 50);
+	store_close(store);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_sandbox_comes_back_field_by_field),
+		T(what_was_not_committed_is_not_there),
+		T(a_failure_fails_the_whole_commit),
+		T(only_one_daemon_has_it),
+		T(only_its_owner_can_read_it),
+		T(a_newer_schema_is_refused),
+		T(a_file_that_is_no_database_is_refused),
+		T(a_request_is_kept_with_its_answer),
+		T(an_empty_answer_counts),
+		T(events_have_no_gaps),
+		T(the_number_of_events_is_bounded),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
