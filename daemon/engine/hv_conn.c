@@ -40,6 +40,7 @@
 #define BACKOFF_MAX_MS	     5000
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_COUNT	     3
+#define STOP_WAIT_S	     2
 
 struct hv_conn {
 	struct loop *loop;
@@ -55,7 +56,7 @@ struct hv_conn {
 	bool lost, stop, freed;
 	unsigned long
 		version;   /* libvirt's, major*1000000 + minor*1000 + micro */
-	unsigned int refs; /* the owner's, one a callback, one a post */
+	unsigned int refs; /* owner, connector, callbacks, posts */
 };
 
 /* What a callback or the connector has to tell the main thread. */
@@ -102,6 +103,7 @@ static void deliver(void *arg)
 	free(news);
 }
 
+/* Nothing is posted once the owner has let go: the loop may be gone. */
 static void tell(struct hv_conn *conn, const char *uuid, bool up)
 {
 	struct news *news = xcalloc(1, sizeof(*news));
@@ -109,8 +111,14 @@ static void tell(struct hv_conn *conn, const char *uuid, bool up)
 	*news = (struct news){ .conn = conn, .up = up };
 	if (uuid)
 		memcpy(news->uuid, uuid, sizeof(news->uuid));
-	conn_ref(conn);
-	loop_post(conn->loop, deliver, news);
+	pthread_mutex_lock(&conn->lock);
+	if (conn->stop) {
+		free(news);
+	} else {
+		conn->refs++;
+		loop_post(conn->loop, deliver, news);
+	}
+	pthread_mutex_unlock(&conn->lock);
 }
 
 static int on_lifecycle(virConnectPtr c, virDomainPtr dom, int event,
@@ -284,6 +292,7 @@ static void *run_connector(void *arg)
 		pthread_mutex_lock(&conn->lock);
 	}
 	pthread_mutex_unlock(&conn->lock);
+	conn_unref(conn);
 	return NULL;
 }
 
@@ -304,7 +313,7 @@ int hv_conn_new(const char *uri, struct loop *loop, hv_gone_fn gone,
 				  .link = link,
 				  .arg = arg,
 				  .uri = xstrdup(uri),
-				  .refs = 1 };
+				  .refs = 2 }; /* the connector's */
 	pthread_mutex_init(&conn->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -312,6 +321,7 @@ int hv_conn_new(const char *uri, struct loop *loop, hv_gone_fn gone,
 	pthread_condattr_destroy(&attr);
 	r = pthread_create(&conn->connector, NULL, run_connector, conn);
 	if (r != 0) {
+		conn_unref(conn);
 		conn_unref(conn);
 		return err_sys(err, r, "start the connector thread");
 	}
@@ -321,6 +331,8 @@ int hv_conn_new(const char *uri, struct loop *loop, hv_gone_fn gone,
 
 struct hv_conn *hv_conn_free(struct hv_conn *conn)
 {
+	struct timespec until;
+
 	if (!conn)
 		return NULL;
 	conn->freed = true;
@@ -328,7 +340,14 @@ struct hv_conn *hv_conn_free(struct hv_conn *conn)
 	conn->stop = true;
 	pthread_cond_signal(&conn->wake);
 	pthread_mutex_unlock(&conn->lock);
-	pthread_join(conn->connector, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += STOP_WAIT_S;
+	/* It may be in an open that libvirt never answers: then it is left to
+	 * itself, with its own reference.
+	 */
+	if (pthread_clockjoin_np(conn->connector, NULL, CLOCK_MONOTONIC,
+				 &until) != 0)
+		pthread_detach(conn->connector);
 	conn_unref(conn);
 	return NULL;
 }

@@ -19,7 +19,7 @@ int hv_conn_new(const char *uri, struct loop *loop, hv_gone_fn gone,
 		hv_link_fn link, void *arg, struct hv_conn **ret,
 		struct error *err);
 
-/* Main thread. May block while libvirt does not answer an open call. */
+/* Main thread. Blocks for 2 s at most, when libvirt does not answer. */
 struct hv_conn *hv_conn_free(struct hv_conn *conn);
 
 /* A reference of the caller's own; ERR_UNAVAILABLE while there is none. */

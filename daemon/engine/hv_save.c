@@ -37,8 +37,10 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
-#define MIB (1ull << 20)
+#define MIB	       (1ull << 20)
+#define RUN_ON_WAIT_MS 20000
 
 /**
  * struct saving - One save or capture under way
@@ -428,19 +430,42 @@ static int save_stopped(struct saving *s, bool keep_running,
 	return commit(s, ret_bytes, err);
 }
 
-/* What was sealed for it goes back to the guest, unless it writes elsewhere. */
+/* One try: 1 it runs, or is no more; 0 libvirt does not answer; -1. */
+static int try_run_on(struct saving *s, struct error *err)
+{
+	_cleanup_domain_ virDomainPtr dom = NULL;
+	int r = hv_conn_find(s->lv->conn, s->spec->uuid, &dom, err);
+
+	if (r < 0)
+		return err->code == ERR_UNAVAILABLE ? 0 : -1;
+	if (r == 0)
+		return 1;
+	/* What was sealed goes back to it, unless it writes elsewhere. */
+	if (hv_guest_layers(dom, s->spec, s->dir_fd, s->active,
+			    sizeof(s->active), &s->layers, err) < 0)
+		return err->code == ERR_UNAVAILABLE ? 0 : -1;
+	if (virDomainResume(dom) == 0 ||
+	    virGetLastErrorCode() == VIR_ERR_OPERATION_INVALID)
+		return 1;
+	hv_conn_error(err, "let it run");
+	return err->code == ERR_UNAVAILABLE ? 0 : -1;
+}
+
+/* The guest must not stand still because libvirt went away in mid-save: it is
+ * waited for. Longer than this it is the life cycle's to find it stopped.
+ */
 static void run_on(struct saving *s)
 {
+	uint64_t deadline = loop_now_ms() + RUN_ON_WAIT_MS;
+	struct timespec pause = { .tv_nsec = 100000000 };
 	struct error err = { 0 };
+	int r;
 
-	if (hv_guest_layers(s->dom, s->spec, s->dir_fd, s->active,
-			    sizeof(s->active), &s->layers, &err) < 0)
-		log_err("guest '%s' after its save: %s", s->spec->uuid,
-			err.msg);
-	if (virDomainResume(s->dom) < 0 &&
-	    virGetLastErrorCode() != VIR_ERR_OPERATION_INVALID)
+	while ((r = try_run_on(s, &err)) == 0 && loop_now_ms() < deadline)
+		nanosleep(&pause, NULL);
+	if (r <= 0)
 		log_err("guest '%s' stands still after its save: %s",
-			s->spec->uuid, virGetLastErrorMessage());
+			s->spec->uuid, err.msg);
 }
 
 int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
