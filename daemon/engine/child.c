@@ -38,6 +38,7 @@ static _Noreturn void child_main(const struct child_spec *spec, int null_fd,
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	if (dup2(null_fd, 0) < 0 || dup2(out_fd, 1) < 0 || dup2(out_fd, 2) < 0)
 		_exit(126);
 	setrlimit(RLIMIT_CORE, &core);

@@ -32,6 +32,7 @@
 
 #include <libvirt/virterror.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
@@ -171,6 +172,8 @@ static void library_start(void)
 {
 	pthread_t thread;
 
+	/* libvirt writes to its socket as if nobody could close it. */
+	signal(SIGPIPE, SIG_IGN);
 	virSetErrorFunc(NULL, keep_quiet);
 	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
 	    pthread_create(&thread, NULL, run_events, NULL) != 0)
