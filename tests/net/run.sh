@@ -1,0 +1,15 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The network with real taps and nftables, in namespaces that end with it.
+# Arguments choose tests by pattern: tests/net/run.sh 'n0*'
+src=$(cd "$(dirname "$0")" && pwd)
+BUILD=${BUILD:-$(pwd)}
+export BUILD PYTHONDONTWRITEBYTECODE=1
+[ "$(id -u)" = 0 ] || { echo "not root: skipped"; exit 77; }
+for tool in nft ip python3 unshare; do
+	command -v $tool >/dev/null || { echo "no $tool: skipped"; exit 77; }
+done
+unshare -nmp true 2>/dev/null || { echo "no namespaces: skipped"; exit 77; }
+[ -c /dev/net/tun ] || { echo "no /dev/net/tun: skipped"; exit 77; }
+exec unshare -nmp --fork --kill-child --mount-proc \
+	python3 "$src/test_net.py" "$@"
