@@ -186,7 +186,7 @@ static void open_null(struct agent *agent)
 
 static void run_guest(struct agent *agent)
 {
-	struct signals signals = { .fd = -EBADF };
+	static struct signals signals = { .fd = -EBADF };
 	struct error err;
 
 	if (init_root(&err) < 0) {
@@ -210,7 +210,7 @@ static void run_guest(struct agent *agent)
 
 static int run_test(struct agent *agent, const struct options *o)
 {
-	struct signals signals = { .fd = -EBADF };
+	static struct signals signals = { .fd = -EBADF };
 	struct error err;
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -113,7 +113,8 @@ static void append(char **buf, size_t *len, const ProtobufCBinaryData *data)
 
 	if (!*buf || *len / step != (*len + data->len) / step)
 		*buf = xrealloc(*buf, (*len + data->len) / step + 1, step + 1);
-	memcpy(*buf + *len, data->data, data->len);
+	if (data->len)
+		memcpy(*buf + *len, data->data, data->len);
 	*len += data->len;
 	(*buf)[*len] = '\0';
 }

@@ -50,7 +50,7 @@ void call_stdin(struct call *call, const void *data, size_t len);
 void call_close_stdin(struct call *call);
 void call_signal(struct call *call, uint32_t signal);
 void call_resize(struct call *call, uint32_t rows, uint32_t columns);
-/* Collect output until it contains this. */
+/* Take output until it contains this; what came with it is gone. */
 void rig_wait_output(struct call *call, const char *text);
 
 /* A file of the agent's directory, as the test sees it. */

@@ -168,8 +168,7 @@ static void a_terminal_is_one_and_can_be_resized(void **state)
 			     "trap 'stty size; exit 3' WINCH; echo ready; "
 			     "while :; do sleep 0.05; done");
 	call = rig_exec(*state, &spec);
-	rig_wait_output(call, "33 99");
-	rig_wait_output(call, "ready");
+	rig_wait_output(call, "33 99\r\nready");
 	call_resize(call, 40, 120);
 	run = rig_finish(call);
 	assert_non_null(strstr(run.out, "40 120"));

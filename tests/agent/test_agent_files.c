@@ -496,9 +496,11 @@ static void expect_event(struct call *call, int type, const char *path,
 		if (!m)
 			fail_msg("the watch ended before '%s'", path);
 		found = (int)m->type == type && m->path.len == strlen(path) &&
-			!memcmp(m->path.data, path, m->path.len) &&
+			(*path == '\0' ||
+			 !memcmp(m->path.data, path, m->path.len)) &&
 			m->to_path.len == strlen(to) &&
-			!memcmp(m->to_path.data, to, m->to_path.len);
+			(*to == '\0' ||
+			 !memcmp(m->to_path.data, to, m->to_path.len));
 		protobuf_c_message_free_unpacked(&m->base, NULL);
 	}
 }

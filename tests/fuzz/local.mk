@@ -3,6 +3,7 @@
 # corpus/X runs in every `make check`. A new target: one line in FUZZ_TARGETS,
 # its _SOURCES and its _LDADD.
 FUZZ_TARGETS = \
+	%D%/fuzz_agent_messages \
 	%D%/fuzz_config \
 	%D%/fuzz_ctl_rule \
 	%D%/fuzz_dns_answer \
@@ -80,3 +81,8 @@ tests_fuzz_fuzz_config_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_spec_SOURCES = %D%/fuzz_spec.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_spec_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_agent_messages_SOURCES = %D%/fuzz_agent_messages.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_agent_messages_CPPFLAGS = $(AM_CPPFLAGS) \
+	-I$(top_srcdir)/guest-agent
+tests_fuzz_fuzz_agent_messages_LDADD = libagent.a $(FUZZ_GRPC_LIBS)

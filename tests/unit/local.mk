@@ -112,3 +112,6 @@ UNIT_TESTS += %D%/test_image_store
 UNIT_TESTS += %D%/test_mkimage
 %C%_test_mkimage_SOURCES = %D%/test_mkimage.c $(IMAGE_TAR)
 %C%_test_mkimage_LDADD = $(IMAGE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_agent_parts
+tests_unit_test_agent_parts_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/guest-agent
+tests_unit_test_agent_parts_LDADD = libagent.a $(GRPC_TEST_LIBS)
