@@ -435,6 +435,7 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 	list_init(&e->clones);
 	list_init(&e->leases);
 	list_init(&e->drains);
+	list_init(&e->forks);
 	return e;
 }
 
@@ -487,9 +488,10 @@ struct engine *engine_free(struct engine *e)
 		return NULL;
 	if (!e->stopping)
 		engine_halt(e);
+	calls_free(e);
 	list_for_each(&e->tasks, t, struct task, link)
 		task_free(t);
-	calls_free(e);
+	rpc_forks_free(e);
 	leases_void(e);
 	rpc_drains_free(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)

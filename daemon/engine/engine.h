@@ -68,7 +68,7 @@ struct engine {
 	struct list leases;    /* lease.h */
 	uint64_t last_lease, events_newest;
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
-	struct list drains;
+	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
 	int api_fd, tls_fd; /* listening; -EBADF */
 	struct net_rule *private_allowed;
 	void (*idle)(void *arg); /* closing, and the last task ended */

@@ -223,7 +223,7 @@ static const struct step discard_steps[] = {
 };
 
 static const struct task_kind task_discard = { "discard", discard_steps, 1,
-					       discard_ended };
+					       discard_ended, false };
 
 void guest_discard(struct engine *e, const char *uuid, int64_t slot)
 {

@@ -150,6 +150,7 @@ static void fill_ended(struct task *t, const struct error *err)
 
 	e->refilling = false;
 	if (!err) {
+		t->data = NULL; /* the pool's now */
 		list_add_tail(&e->clones, &c->link);
 		log_debug("clone '%s' of '%s' waits", c->row.uuid,
 			  c->row.template_id);
@@ -163,7 +164,6 @@ static void fill_ended(struct task *t, const struct error *err)
 	if (err->code != ERR_LIMIT)
 		log_warn("no clone of '%s' for the pool: %s",
 			 c->row.template_id, err->msg);
-	free(c);
 	loop_timer(e->loop, &e->pool_timer, loop_now_ms() + 10000, on_refill,
 		   e);
 }
@@ -178,7 +178,7 @@ static const struct step fill_steps[] = {
 
 static const struct task_kind task_fill = {
 	"pool", fill_steps, sizeof(fill_steps) / sizeof(fill_steps[0]),
-	fill_ended
+	fill_ended, true
 };
 
 static bool wants_clone(struct engine *e, const struct template *tpl)

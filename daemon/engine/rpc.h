@@ -70,5 +70,6 @@ int rpc_drain_node(struct call *call, struct error *err);
 
 /* Those that wait; without an answer. */
 void rpc_drains_free(struct engine *e);
+void rpc_forks_free(struct engine *e);
 
 #endif /* ENGINE_RPC_H */

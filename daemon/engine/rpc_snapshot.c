@@ -117,6 +117,7 @@ int rpc_restore_sandbox(struct call *call, struct error *err)
  * @ids:	Of those that run
  */
 struct forking {
+	struct list link;
 	struct call *call;
 	struct engine *engine;
 	uint32_t count, left, n;
@@ -124,6 +125,18 @@ struct forking {
 	bool failed;
 	struct error err;
 };
+
+static void forking_free(struct forking *f)
+{
+	list_del(&f->link);
+	free(f);
+}
+
+void rpc_forks_free(struct engine *e)
+{
+	list_for_each(&e->forks, f, struct forking, link)
+		forking_free(f);
+}
 
 static void answer_forks(struct forking *f)
 {
@@ -160,7 +173,7 @@ static void forks_ended(struct forking *f)
 	} else {
 		answer_forks(f);
 	}
-	free(f);
+	forking_free(f);
 }
 
 static void fork_done(struct sandbox *sb, const struct error *err, void *arg)
@@ -206,7 +219,7 @@ static void snapped(struct snapshot *s, uint32_t stopped_ms,
 	(void)stopped_ms;
 	if (err) {
 		call_fail(f->call, err);
-		free(f);
+		forking_free(f);
 		return;
 	}
 	fork_all(f, s);
@@ -253,6 +266,7 @@ int rpc_fork_sandbox(struct call *call, struct error *err)
 	f = xcalloc(1, sizeof(*f));
 	f->call = call;
 	f->engine = call->engine;
+	list_add_tail(&f->engine->forks, &f->link);
 	f->count = req->count ? req->count : 1;
 	if (!str_empty(req->snapshot_id)) {
 		fork_all(f, s);
@@ -260,6 +274,6 @@ int rpc_fork_sandbox(struct call *call, struct error *err)
 	}
 	if (fork_sandbox(f, req->sandbox_id, err) == 0)
 		return 0;
-	free(f);
+	forking_free(f);
 	return -1;
 }

@@ -168,7 +168,7 @@ static const struct step end_steps[] = {
 	{ "commit", commit, NULL },
 };
 
-const struct task_kind task_end = { "terminate", end_steps, 3, ended };
+const struct task_kind task_end = { "terminate", end_steps, 3, ended, false };
 
 static void write_tombstone(struct sandbox *sb, const char *reason,
 			    struct call *call)

@@ -205,7 +205,8 @@ static const struct step pause_steps[] = {
 	{ "commit", commit_pause, NULL },
 };
 
-const struct task_kind task_pause = { "pause", pause_steps, 4, pause_ended };
+const struct task_kind task_pause = { "pause", pause_steps, 4, pause_ended,
+				      false };
 
 static int not_reachable(struct sandbox *sb, struct error *err)
 {
@@ -332,8 +333,6 @@ static void snapshot_ended(struct task *t, const struct error *err)
 		s->done(s->made, (uint32_t)t->stopped_ms, err, s->arg);
 	if (s->made)
 		snapshot_unuse(t->engine, s->made);
-	free(s);
-	t->data = NULL;
 	if (t->lost && !sb->want_terminate)
 		sandbox_lost(sb, "GUEST_GONE");
 	else if (!sb->attached && sb->row.state == SBX_RUNNING)
@@ -350,7 +349,7 @@ static const struct step snapshot_steps[] = {
 };
 
 const struct task_kind task_snapshot = { "snapshot", snapshot_steps, 6,
-					 snapshot_ended };
+					 snapshot_ended, true };
 
 int sandbox_snapshot(struct sandbox *sb, const char *name, bool internal,
 		     struct call *call, sandbox_snapshot_fn done, void *arg,

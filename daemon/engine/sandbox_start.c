@@ -239,17 +239,14 @@ static void create_ended(struct task *t, const struct error *err)
 		send_all(t);
 		if (fork)
 			fork->done(sb, NULL, fork->arg);
-		free(fork);
 		return;
 	}
-	t->data = NULL;
 	task_fail_calls(t, err);
 	if (sb->want_terminate) { /* its tombstone stands: it ends by that */
 		sb->row.uuid[0] = '\0';
 		sb->row.slot = -1;
 		if (fork)
 			fork->done(NULL, err, fork->arg);
-		free(fork);
 		return;
 	}
 	store_begin(e->store);
@@ -264,7 +261,6 @@ static void create_ended(struct task *t, const struct error *err)
 	sandbox_remove(sb);
 	if (fork)
 		fork->done(NULL, err, fork->arg);
-	free(fork);
 }
 
 static void resume_ended(struct task *t, const struct error *err)
@@ -331,13 +327,13 @@ static const struct step resume_steps[] = {
 
 #define STEPS(s) (s), sizeof(s) / sizeof((s)[0])
 const struct task_kind task_create = { "create", STEPS(create_steps),
-				       create_ended };
+				       create_ended, false };
 const struct task_kind task_fork = { "fork", STEPS(resume_steps),
-				     create_ended };
+				     create_ended, true };
 const struct task_kind task_resume = { "resume", STEPS(resume_steps),
-				       resume_ended };
+				       resume_ended, false };
 const struct task_kind task_restore = { "restore", STEPS(resume_steps),
-					restore_ended };
+					restore_ended, false };
 
 /* ---- beginnings ---- */
 

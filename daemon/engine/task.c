@@ -48,6 +48,8 @@ void task_free(struct task *t)
 	if (t->old)
 		guest_plan_fini(t->old);
 	free(t->old);
+	if (t->kind->frees_data)
+		free(t->data);
 	free(t);
 }
 

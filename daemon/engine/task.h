@@ -40,12 +40,14 @@ struct step {
  * struct task_kind - What all tasks of a kind share
  * @ended:	After the last step (@err NULL) or the last undo.  Answers the
  *		calls that wait.  Sets t->sb to NULL when it removed the sandbox
+ * @frees_data: t->data is plain memory of the task's own
  */
 struct task_kind {
 	const char *name;
 	const struct step *steps;
 	size_t n_steps;
 	void (*ended)(struct task *t, const struct error *err);
+	bool frees_data;
 };
 
 /**

@@ -257,7 +257,7 @@ static const struct step build_steps[] = {
 
 static const struct task_kind task_build = {
 	"template", build_steps, sizeof(build_steps) / sizeof(build_steps[0]),
-	build_ended
+	build_ended, false
 };
 
 static struct template *begin(struct engine *e, const char *id,

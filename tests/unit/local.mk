@@ -115,3 +115,8 @@ UNIT_TESTS += %D%/test_mkimage
 UNIT_TESTS += %D%/test_agent_parts
 tests_unit_test_agent_parts_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/guest-agent
 tests_unit_test_agent_parts_LDADD = libagent.a $(GRPC_TEST_LIBS)
+# The whole engine over fakes of all that is outside of it.
+UNIT_TESTS += %D%/test_engine
+%C%_test_engine_SOURCES = %D%/test_engine.c %D%/fake_hv.c %D%/fake_front.c \
+	%D%/fake_image.c $(FAKES)
+%C%_test_engine_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

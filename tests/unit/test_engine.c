@@ -1,0 +1,767 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_engine.c - the life cycle, with every outside call failing once, and the
+ * engine dying at every one
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/job.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "engine/pool.h"
+#include "engine/quota.h"
+#include "fakes.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NODE(name, NAME)                                                       \
+	Sandbox__Node__V1__##name##Request m =                                 \
+		SANDBOX__NODE__V1__##NAME##_REQUEST__INIT
+
+/* One node over fakes; dies and starts again over the same directory. */
+static struct rig {
+	char dir[64];
+	char settings[256];
+	struct loop *loop;
+	struct job_pool *jobs;
+	struct config *config;
+	struct engine *e;
+	bool dead;
+	uint64_t next_id;
+} rig;
+
+static void die(void *arg)
+{
+	(void)arg;
+	rig.dead = true;
+	engine_halt(rig.e);
+	loop_stop(rig.loop, 0);
+}
+
+static void start(void)
+{
+	char text[768];
+	struct error err = { 0 };
+	struct hv *hv;
+
+	snprintf(text, sizeof(text),
+		 "[node]\nstate_dir = %s/state\nrun_dir = %s/run\n"
+		 "[api]\nuser =\n[network]\nresolver_user =\n"
+		 "[limits]\nvcpu_overcommit = 999\nmemory_overcommit = 999\n"
+		 "disk_overcommit = 999\ndisk_reserve_mib = 0\n"
+		 "create_rate = 10000\ncreate_burst = 10000\n%s",
+		 rig.dir, rig.dir, rig.settings);
+	if (config_parse("test", text, &rig.config, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(loop_new(&rig.loop, &err), 0);
+	assert_int_equal(job_pool_new(rig.loop, 2, &rig.jobs, &err), 0);
+	world.loop = rig.loop;
+	world.die = die;
+	rig.dead = false;
+	fake_hv_new(&hv);
+	if (engine_new(rig.loop, rig.jobs, rig.config, hv, &rig.e, &err) < 0)
+		fail_msg("%s", err.msg);
+	engine_hv_link(true, rig.e);
+}
+
+static void stop(void)
+{
+	engine_halt(rig.e);
+	job_pool_free(rig.jobs);
+	engine_free(rig.e);
+	loop_free(rig.loop);
+	config_free(rig.config);
+	rig.e = NULL;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	log_open("test", (enum log_level)0);
+	world_reset();
+	memset(&rig, 0, sizeof(rig));
+	strcpy(rig.dir, "/tmp/sbxengine.XXXXXX");
+	if (!mkdtemp(rig.dir))
+		return -1;
+	strcpy(rig.settings, "[pool]\nmin = 0\n");
+	start();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char cmd[128];
+
+	(void)state;
+	stop();
+	world_reset();
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", rig.dir);
+	return system(cmd);
+}
+
+static void tick(void)
+{
+	sd_event_run(loop_event(rig.loop), 20000);
+}
+
+/* Until nothing is under way. */
+static void settle(void)
+{
+	for (int i = 0; i < 20000 && !rig.dead; i++) {
+		if (list_empty(&rig.e->tasks) && rig.e->recovering == 0 &&
+		    !rig.e->refilling)
+			break;
+		tick();
+	}
+}
+
+static uint64_t ask(const char *method, const ProtobufCMessage *m)
+{
+	size_t len;
+	uint8_t *packed = pb_pack(m, &len);
+	int fd = -1;
+	uint64_t id = ++rig.next_id;
+
+	world.front_ops->call(id, method, "uid:0", packed, len, &fd, rig.e);
+	free(packed);
+	return id;
+}
+
+/* Ask, and wait for the answer. True: it succeeded. */
+static bool call(const char *method, const ProtobufCMessage *m)
+{
+	uint64_t id = ask(method, m);
+
+	for (int i = 0; i < 20000 && !rig.dead && world.answer_id != id; i++)
+		tick();
+	return !rig.dead && world.answer_id == id && world.answer_ok;
+}
+
+static bool create(const char *id, const char *request_id)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+	Sandbox__Node__V1__Resources r = SANDBOX__NODE__V1__RESOURCES__INIT;
+
+	r.memory_mib = 2048;
+	m.resources = &r;
+	m.sandbox_id = (char *)(uintptr_t)id;
+	m.request_id = (char *)(uintptr_t)request_id;
+	m.image = (char *)(uintptr_t) "debian:12";
+	return call("CreateSandbox", &m.base);
+}
+
+static bool pause_it(const char *id)
+{
+	NODE(PauseSandbox, PAUSE_SANDBOX);
+
+	m.sandbox_id = (char *)(uintptr_t)id;
+	return call("PauseSandbox", &m.base);
+}
+
+static bool resume_it(const char *id)
+{
+	NODE(ResumeSandbox, RESUME_SANDBOX);
+
+	m.sandbox_id = (char *)(uintptr_t)id;
+	return call("ResumeSandbox", &m.base);
+}
+
+static bool terminate(const char *id)
+{
+	NODE(TerminateSandbox, TERMINATE_SANDBOX);
+
+	m.sandbox_id = (char *)(uintptr_t)id;
+	return call("TerminateSandbox", &m.base);
+}
+
+static enum sandbox_state state_of(const char *id)
+{
+	struct sandbox *sb = sandbox_find(&rig.e->sandboxes, id);
+
+	return sb ? sb->row.state : SBX_NONE;
+}
+
+static size_t files(const char *dir)
+{
+	char path[128];
+	struct dirent *entry;
+	size_t n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/state/%s", rig.dir, dir);
+	d = opendir(path);
+	while (d && (entry = readdir(d)))
+		n += entry->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static void assert_nothing_but(size_t guests, size_t snapshots)
+{
+	struct quota_use use;
+
+	assert_int_equal(fake_hv_count(), guests);
+	assert_int_equal(fake_net_count(), guests);
+	assert_int_equal(files("guests"), guests);
+	assert_int_equal(files("snapshots"), snapshots);
+	assert_int_equal(rig.e->slots.used, guests);
+	quota_use(rig.e->quota, &use);
+	assert_int_equal(use.vcpus, guests * 2);
+}
+
+/* ---- tests ---- */
+
+static void a_sandbox_lives_and_ends(void **state)
+{
+	(void)state;
+	assert_true(create("a", ""));
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	assert_true(fake_front_has("a"));
+	assert_nothing_but(1, 0);
+	assert_true(pause_it("a"));
+	assert_int_equal(state_of("a"), SBX_PAUSED);
+	assert_nothing_but(0, 1);
+	assert_true(resume_it("a"));
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	assert_int_equal(sandbox_find(&rig.e->sandboxes, "a")->row.generation,
+			 2);
+	assert_nothing_but(1, 1);
+	assert_true(terminate("a"));
+	assert_int_equal(state_of("a"), SBX_TERMINATED);
+	assert_nothing_but(0, 0);
+	assert_true(terminate("a"));
+	assert_false(pause_it("a"));
+	assert_string_equal(err_reason_of(&world.answer_err), "INVALID_STATE");
+}
+
+static void a_create_that_fails_anywhere_leaves_nothing(void **state)
+{
+	unsigned int n;
+
+	(void)state;
+	for (n = 1; n < 100; n++) {
+		world.calls = 0;
+		world.fail_at = n;
+		if (create("a", "") && world.calls < n)
+			break;
+		world.fail_at = 0;
+		settle();
+		if (state_of("a") == SBX_RUNNING) { /* a template's failure */
+			/* Its id would be taken for a day. */
+			teardown(NULL);
+			setup(NULL);
+			continue;
+		}
+		assert_int_equal(state_of("a"), SBX_NONE);
+		assert_nothing_but(0, 0);
+	}
+	assert_in_range(n, 6, 99);
+}
+
+static void a_pause_that_fails_leaves_it_running(void **state)
+{
+	unsigned int n, failed = 0;
+
+	(void)state;
+	assert_true(create("a", ""));
+	for (n = 1; n < 50; n++) {
+		world.calls = 0;
+		world.fail_at = n;
+		if (pause_it("a"))
+			break;
+		world.fail_at = 0;
+		failed++;
+		settle();
+		assert_int_equal(state_of("a"), SBX_RUNNING);
+		assert_true(fake_front_has("a"));
+		assert_nothing_but(1, 0);
+	}
+	assert_in_range(failed, 2, 10);
+	assert_int_equal(state_of("a"), SBX_PAUSED);
+}
+
+static void a_resume_that_fails_can_be_repeated(void **state)
+{
+	unsigned int n, failed = 0;
+
+	(void)state;
+	assert_true(create("a", ""));
+	assert_true(pause_it("a"));
+	for (n = 1; n < 50; n++) {
+		world.calls = 0;
+		world.fail_at = n;
+		if (resume_it("a"))
+			break;
+		world.fail_at = 0;
+		failed++;
+		settle();
+		assert_int_equal(state_of("a"), SBX_PAUSED);
+		assert_nothing_but(0, 1);
+	}
+	assert_in_range(failed, 4, 10);
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+}
+
+static void pauses_at_once_are_one_pause(void **state)
+{
+	NODE(PauseSandbox, PAUSE_SANDBOX);
+	unsigned int before;
+
+	(void)state;
+	assert_true(create("a", ""));
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	before = world.answers;
+	ask("PauseSandbox", &m.base);
+	ask("PauseSandbox", &m.base);
+	assert_true(call("PauseSandbox", &m.base));
+	assert_int_equal(world.answers - before, 3);
+	assert_nothing_but(0, 1);
+}
+
+static void a_request_that_was_seen_is_answered_again(void **state)
+{
+	uint8_t *first;
+	size_t len;
+
+	(void)state;
+	assert_true(create("", "r1"));
+	len = world.answer_len;
+	first = xmemdup(world.answer, len);
+	assert_true(create("", "r1"));
+	assert_int_equal(world.answer_len, len);
+	assert_memory_equal(world.answer, first, len);
+	assert_int_equal(fake_hv_count(), 1);
+	/* Also after a restart; and not for another content. */
+	stop();
+	start();
+	settle();
+	assert_true(create("", "r1"));
+	assert_memory_equal(world.answer, first, len);
+	assert_false(create("other", "r1"));
+	assert_string_equal(world.answer_err.field, "request_id");
+	free(first);
+}
+
+static void a_request_under_way_is_joined(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+	unsigned int before = world.answers;
+
+	(void)state;
+	m.request_id = (char *)(uintptr_t) "r";
+	m.image = (char *)(uintptr_t) "debian:12";
+	ask("CreateSandbox", &m.base);
+	ask("CreateSandbox", &m.base);
+	assert_true(call("CreateSandbox", &m.base));
+	assert_int_equal(world.answers - before, 3);
+	assert_int_equal(fake_hv_count(), 1);
+}
+
+static void a_failed_request_may_be_tried_again(void **state)
+{
+	(void)state;
+	world.fail_op = "start";
+	assert_false(create("a", "r"));
+	world.fail_op = NULL;
+	assert_true(create("a", "r"));
+}
+
+static void terminate_ends_what_is_on_its_way(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+
+	(void)state;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.image = (char *)(uintptr_t) "debian:12";
+	ask("CreateSandbox", &m.base);
+	assert_int_equal(state_of("a"), SBX_CREATING);
+	assert_true(terminate("a"));
+	settle();
+	assert_int_equal(state_of("a"), SBX_TERMINATED);
+	assert_nothing_but(0, 0);
+}
+
+static void terminate_says_what_holds_it_and_goes_on(void **state)
+{
+	(void)state;
+	assert_true(create("a", ""));
+	world.destroy_fails = true;
+	assert_true(terminate("a"));
+	assert_int_equal(state_of("a"), SBX_TERMINATING);
+	assert_non_null(strstr(sandbox_find(&rig.e->sandboxes, "a")->row.reason,
+			       "kernel"));
+	world.destroy_fails = false;
+	settle();
+	assert_int_equal(state_of("a"), SBX_TERMINATED);
+	assert_nothing_but(0, 0);
+}
+
+static void calls_wake_what_sleeps_once(void **state)
+{
+	unsigned int before;
+
+	(void)state;
+	assert_true(create("a", ""));
+	assert_true(pause_it("a"));
+	before = world.answers;
+	world.configures = 0;
+	for (uint64_t i = 0; i < 20; i++)
+		world.front_ops->acquire(1000 + i, "a", "uid:0", rig.e);
+	while (world.answers - before < 20)
+		tick();
+	assert_true(world.answer_ok);
+	assert_int_equal(world.configures, 1);
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+}
+
+static void what_idles_is_paused_unless_it_is_in_use(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+	struct sandbox *sb;
+
+	(void)state;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.image = (char *)(uintptr_t) "debian:12";
+	m.idle_timeout_ms = 1000;
+	assert_true(call("CreateSandbox", &m.base));
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	world.front_ops->acquire(77, "a", "uid:0", rig.e);
+	assert_int_equal(world.answer_id, 77);
+	/* As if long ago: only the lease keeps it. */
+	sb->busy_boot_ms -= 5000;
+	for (int i = 0; i < 50; i++)
+		tick();
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	world.front_ops->release(1, rig.e);
+	while (state_of("a") != SBX_PAUSED)
+		tick();
+	settle();
+}
+
+static void life_ends_at_its_timeout(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+
+	(void)state;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.image = (char *)(uintptr_t) "debian:12";
+	m.timeout_ms = 1000;
+	assert_true(call("CreateSandbox", &m.base));
+	while (state_of("a") != SBX_TERMINATED)
+		tick();
+	settle();
+	assert_string_equal(sandbox_find(&rig.e->sandboxes, "a")->row.reason,
+			    "TIMEOUT");
+}
+
+static void a_guest_that_is_gone_is_noticed(void **state)
+{
+	struct sandbox *sb;
+
+	(void)state;
+	assert_true(create("a", ""));
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	world.n_guests = 0;
+	engine_guest_gone(sb->row.uuid, rig.e);
+	while (state_of("a") != SBX_TERMINATED)
+		tick();
+	settle();
+	assert_string_equal(sb->row.reason, "GUEST_GONE");
+	assert_nothing_but(0, 0);
+}
+
+static void guests_live_through_a_restart(void **state)
+{
+	(void)state;
+	assert_true(create("a", ""));
+	assert_true(create("b", ""));
+	assert_true(pause_it("b"));
+	stop();
+	start();
+	settle();
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	assert_int_equal(state_of("b"), SBX_PAUSED);
+	while (!fake_front_has("a"))
+		tick();
+	assert_nothing_but(1, 1);
+	assert_true(resume_it("b"));
+}
+
+/* Until the world has no more calls to die at. */
+static void a_death_anywhere_is_recovered_from(void **state)
+{
+	unsigned int n, deaths = 0;
+
+	(void)state;
+	for (n = 1; n < 200; n++) {
+		world.calls = 0;
+		world.die_at = n;
+		if (create("a", "") && pause_it("a") && resume_it("a") &&
+		    pause_it("a") && resume_it("a")) {
+			world.die_at = 0;
+			break;
+		}
+		assert_true(rig.dead);
+		deaths++;
+		world.die_at = 0;
+		stop();
+		start();
+		settle();
+		switch (state_of("a")) {
+		case SBX_NONE:
+			assert_nothing_but(0, 0);
+			break;
+		case SBX_RUNNING:
+			while (!sandbox_find(&rig.e->sandboxes, "a")->attached)
+				tick();
+			assert_int_equal(fake_hv_count(), 1);
+			assert_true(terminate("a"));
+			break;
+		case SBX_PAUSED:
+			assert_nothing_but(0, 1);
+			assert_true(resume_it("a"));
+			assert_true(terminate("a"));
+			break;
+		default:
+			fail_msg("death %u left %s", n,
+				 sandbox_state_str(state_of("a")));
+		}
+		settle();
+		assert_nothing_but(0, 0);
+		teardown(NULL);
+		setup(NULL);
+	}
+	assert_in_range(deaths, 20, 199);
+}
+
+static void a_pool_serves_and_is_filled_again(void **state)
+{
+	(void)state;
+	stop();
+	strcpy(rig.settings, "[pool]\nmin = 1\nrefill = 0\n");
+	start();
+	assert_true(create("a", ""));
+	while (pool_ready(rig.e, NULL) < 1)
+		tick();
+	assert_true(create("b", ""));
+	assert_string_equal(
+		sandbox_find(&rig.e->sandboxes, "b")->row.start_kind, "pool");
+	while (pool_ready(rig.e, NULL) < 1)
+		tick();
+	settle();
+	assert_nothing_but(3, 0);
+	/* It waits through a restart. */
+	stop();
+	start();
+	settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 1);
+	assert_nothing_but(3, 0);
+}
+
+static void a_clone_that_does_not_start_costs_only_time(void **state)
+{
+	(void)state;
+	stop();
+	strcpy(rig.settings, "[pool]\nmin = 1\nrefill = 0\n");
+	start();
+	assert_true(create("a", ""));
+	while (pool_ready(rig.e, NULL) < 1)
+		tick();
+	world.fail_op = "release";
+	assert_true(create("b", ""));
+	world.fail_op = NULL;
+	settle();
+	assert_int_equal(state_of("b"), SBX_RUNNING);
+}
+
+static void creates_share_the_building_of_a_template(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+
+	(void)state;
+	m.image = (char *)(uintptr_t) "debian:12";
+	ask("CreateSandbox", &m.base);
+	ask("CreateSandbox", &m.base);
+	assert_true(call("CreateSandbox", &m.base));
+	settle();
+	assert_int_equal(files("templates"), 1);
+	assert_int_equal(fake_hv_count(), 3);
+}
+
+static void forks_are_sandboxes_of_their_own(void **state)
+{
+	NODE(ForkSandbox, FORK_SANDBOX);
+
+	(void)state;
+	assert_true(create("a", ""));
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.count = 3;
+	assert_true(call("ForkSandbox", &m.base));
+	settle();
+	assert_nothing_but(4, 0);
+}
+
+static void one_fork_that_fails_takes_all_back(void **state)
+{
+	NODE(ForkSandbox, FORK_SANDBOX);
+
+	(void)state;
+	assert_true(create("a", ""));
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.count = 3;
+	world.fail_op = "Thaw";
+	call("ForkSandbox", &m.base);
+	assert_false(world.answer_ok);
+	world.fail_op = NULL;
+	settle();
+	assert_nothing_but(1, 0);
+}
+
+static void a_restore_replaces_the_guest(void **state)
+{
+	NODE(RestoreSandbox, RESTORE_SANDBOX);
+	Sandbox__Node__V1__CreateSnapshotRequest s =
+		SANDBOX__NODE__V1__CREATE_SNAPSHOT_REQUEST__INIT;
+
+	(void)state;
+	assert_true(create("a", ""));
+	s.sandbox_id = m.sandbox_id = (char *)(uintptr_t) "a";
+	s.name = m.snapshot_id = (char *)(uintptr_t) "s1";
+	assert_true(call("CreateSnapshot", &s.base));
+	assert_false(call("CreateSnapshot", &s.base));
+	assert_int_equal(world.answer_err.code, ERR_EXISTS);
+	assert_true(call("RestoreSandbox", &m.base));
+	settle();
+	assert_nothing_but(1, 1);
+	world.fail_op = "start";
+	assert_false(call("RestoreSandbox", &m.base));
+	world.fail_op = NULL;
+	settle();
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	while (!fake_front_has("a"))
+		tick();
+	assert_nothing_but(1, 1);
+}
+
+static void ports_stay_through_pause_and_restart(void **state)
+{
+	NODE(ExposePort, EXPOSE_PORT);
+	Sandbox__Node__V1__ListPortsRequest l =
+		SANDBOX__NODE__V1__LIST_PORTS_REQUEST__INIT;
+
+	(void)state;
+	assert_true(create("a", ""));
+	l.sandbox_id = m.sandbox_id = (char *)(uintptr_t) "a";
+	m.port = 80;
+	assert_true(call("ExposePort", &m.base));
+	assert_true(pause_it("a"));
+	stop();
+	world.listening = 0;
+	start();
+	settle();
+	for (int i = 0; i < 10 && !world.listening; i++)
+		tick();
+	assert_int_equal(world.listening, 1);
+	assert_true(call("ListPorts", &l.base));
+	assert_true(world.answer_len > 0);
+	assert_true(terminate("a"));
+	assert_int_equal(world.listening, 0);
+}
+
+static void admission_has_limits(void **state)
+{
+	(void)state;
+	stop();
+	strcpy(rig.settings, "[limits]\nsandboxes_max = 1\n"
+			     "[pool]\nmin = 0\n[quota.t]\nvcpus_max = 1\n");
+	start();
+	assert_true(create("a", ""));
+	assert_false(create("b", ""));
+	assert_string_equal(err_reason_of(&world.answer_err),
+			    "RESOURCE_EXHAUSTED");
+	assert_int_equal(state_of("b"), SBX_NONE);
+	assert_true(terminate("a"));
+	assert_true(create("b", ""));
+}
+
+static void
+an_old_guest_of_nobody_is_swept_only_by_a_used_database(void **state)
+{
+	char path[192];
+	struct guest_spec spec = {
+		.uuid = "11111111-1111-4111-8111-111111111111"
+	};
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/state/guests/%s", rig.dir, spec.uuid);
+	assert_true(create("a", ""));
+	stop();
+	assert_int_equal(mkdir(path, 0700), 0);
+	start();
+	settle();
+	engine_hv_link(false, rig.e);
+	engine_hv_link(true, rig.e);
+	settle();
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_nothing_but(1, 0);
+	/* A new database beside old files touches nothing. */
+	stop();
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "rm %s/state/sandboxd.db*", rig.dir);
+	assert_int_equal(system(path), 0);
+	start();
+	settle();
+	engine_hv_link(false, rig.e);
+	engine_hv_link(true, rig.e);
+	settle();
+	assert_true(rig.e->foreign);
+	assert_int_equal(files("guests"), 2);
+	assert_int_equal(fake_hv_count(), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_sandbox_lives_and_ends),
+		T(a_create_that_fails_anywhere_leaves_nothing),
+		T(a_pause_that_fails_leaves_it_running),
+		T(a_resume_that_fails_can_be_repeated),
+		T(pauses_at_once_are_one_pause),
+		T(a_request_that_was_seen_is_answered_again),
+		T(a_request_under_way_is_joined),
+		T(a_failed_request_may_be_tried_again),
+		T(terminate_ends_what_is_on_its_way),
+		T(terminate_says_what_holds_it_and_goes_on),
+		T(calls_wake_what_sleeps_once),
+		T(what_idles_is_paused_unless_it_is_in_use),
+		T(life_ends_at_its_timeout),
+		T(a_guest_that_is_gone_is_noticed),
+		T(guests_live_through_a_restart),
+		T(a_death_anywhere_is_recovered_from),
+		T(a_pool_serves_and_is_filled_again),
+		T(a_clone_that_does_not_start_costs_only_time),
+		T(creates_share_the_building_of_a_template),
+		T(forks_are_sandboxes_of_their_own),
+		T(one_fork_that_fails_takes_all_back),
+		T(a_restore_replaces_the_guest),
+		T(ports_stay_through_pause_and_restart),
+		T(admission_has_limits),
+		T(an_old_guest_of_nobody_is_swept_only_by_a_used_database),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
