@@ -1,0 +1,91 @@
+#!/bin/bash
+# snapshot.sh - pause, resume, snapshots, fork
+. "$(dirname "$0")/lib.sh"
+start_node
+
+test_processes_files_and_memory_survive_a_pause() {
+    create --memory 2048
+    "$ctl" exec "$id" -- sh -c 'echo kept >/root/f; mkdir -p /dev/shm; head -c 20000000 /dev/urandom >/dev/shm/m; sha256sum </dev/shm/m >/root/sum'
+    "$ctl" exec "$id" -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >/root/count; sleep 0.1; done' >/dev/null 2>&1 &
+    local client=$! before after
+    wait_for 10 "$ctl" stat "$id" /root/count
+    "$ctl" pause "$id" >/dev/null
+    wait $client 2>/dev/null || :
+    expect SANDBOX_STATE_PAUSED "$(state_of "$id")"
+    "$ctl" resume "$id" >/dev/null
+    expect SANDBOX_STATE_RUNNING "$(state_of "$id")"
+    expect kept "$("$ctl" cat "$id" /root/f)"
+    expect "$("$ctl" cat "$id" /root/sum)" "$("$ctl" exec "$id" -- sh -c 'sha256sum </dev/shm/m')"
+    before=$("$ctl" cat "$id" /root/count)
+    wait_for 10 sh -c "[ \"\$('$ctl' cat '$id' /root/count)\" -gt $((before + 3)) ]"
+}
+
+test_pausing_a_paused_one_is_an_error() {
+    create --memory 2048
+    "$ctl" pause "$id" >/dev/null
+    refused INVALID_STATE PAUSED "$ctl" pause "$id"
+}
+
+test_the_next_command_resumes_by_itself() {
+    create --memory 2048
+    "$ctl" exec "$id" -- sh -c 'echo 1 >/root/f'
+    "$ctl" pause "$id" >/dev/null
+    expect 1 "$("$ctl" exec "$id" -- cat /root/f)"
+    expect SANDBOX_STATE_RUNNING "$(state_of "$id")"
+}
+
+test_an_idle_sandbox_is_paused() {
+    create --memory 2048
+    id=$("$ctl" --json create --image "$image" --timeout 10m --idle-timeout 3s --memory 2048 | json id)
+    echo "$id" >>"$work/made"
+    wait_for 40 sh -c "'$ctl' --json get '$id' | grep -q PAUSED"
+}
+
+test_ten_pauses_in_a_row_lose_nothing() {
+    create --memory 2048
+    local i
+    for i in $(seq 10); do
+        "$ctl" exec "$id" -- sh -c "echo $i >>/root/log; sync"
+        "$ctl" pause "$id" >/dev/null
+        "$ctl" resume "$id" >/dev/null
+    done
+    expect 10 "$("$ctl" exec "$id" -- sh -c 'wc -l </root/log')"
+    expect "" "$("$ctl" exec "$id" -- sh -c 'dmesg 2>/dev/null | grep -i "ext4.*error" || true')"
+}
+
+test_the_clock_is_right_after_a_resume() {
+    create --memory 2048
+    "$ctl" pause "$id" >/dev/null
+    "$ctl" resume "$id" >/dev/null
+    local guest host
+    guest=$("$ctl" exec "$id" -- date +%s)
+    host=$(date +%s)
+    [ $((host - guest)) -le 2 ] && [ $((guest - host)) -le 2 ]
+}
+
+test_forks_are_apart_and_draw_different_random_bytes() {
+    create --memory 2048
+    "$ctl" exec "$id" -- sh -c 'echo origin >/root/f'
+    "$ctl" --json fork "$id" --count 2 >"$work/forks"
+    local a b
+    a=$(python3 -c 'import json,sys; d=json.load(sys.stdin); d=d.get("sandboxes", d) if isinstance(d, dict) else d; print(d[0]["id"])' <"$work/forks")
+    b=$(python3 -c 'import json,sys; d=json.load(sys.stdin); d=d.get("sandboxes", d) if isinstance(d, dict) else d; print(d[1]["id"])' <"$work/forks")
+    printf '%s\n%s\n' "$a" "$b" >>"$work/made"
+    expect origin "$("$ctl" cat "$a" /root/f)"
+    "$ctl" exec "$a" -- sh -c 'echo changed >/root/f'
+    expect origin "$("$ctl" cat "$b" /root/f)"
+    [ "$("$ctl" exec "$a" -- sh -c 'head -c 32 /dev/urandom | sha256sum')" != \
+        "$("$ctl" exec "$b" -- sh -c 'head -c 32 /dev/urandom | sha256sum')" ]
+}
+
+test_a_snapshot_restores_in_place() {
+    create --memory 2048
+    "$ctl" exec "$id" -- sh -c 'echo first >/root/f; sync'
+    "$ctl" --json snapshot create "$id" --name s1 >"$work/snap"
+    "$ctl" exec "$id" -- sh -c 'echo second >/root/f; sync'
+    "$ctl" restore "$id" s1 >/dev/null
+    expect first "$("$ctl" cat "$id" /root/f)"
+    expect 1 "$("$ctl" --json snapshot list "$id" | python3 -c 'import json,sys; print(len(json.load(sys.stdin)))')"
+}
+
+run_tests "$@"
