@@ -164,9 +164,12 @@ static void a_terminal_is_one_and_can_be_resized(void **state)
 	size.columns = 99;
 	spec.pty = &size;
 	spec.stdin = true;
-	spec.command = BYTES("tty >/dev/null && stty size; "
-			     "trap 'stty size; exit 3' WINCH; echo ready; "
-			     "while :; do sleep 0.05; done");
+	/* dash loses a signal that comes while it is in vfork(): it only waits
+	 * once it said that it is ready.
+	 */
+	spec.command = BYTES("tty >/dev/null && stty size; sleep 1000 & "
+			     "trap 'stty size; kill $!; exit 3' WINCH; "
+			     "echo ready; wait");
 	call = rig_exec(*state, &spec);
 	rig_wait_output(call, "33 99\r\nready");
 	call_resize(call, 40, 120);
