@@ -4,6 +4,8 @@
 # its _SOURCES and its _LDADD.
 FUZZ_TARGETS = \
 	%D%/fuzz_agent_messages \
+	%D%/fuzz_netlink_reply \
+	%D%/fuzz_policy_match \
 	%D%/fuzz_config \
 	%D%/fuzz_ctl_rule \
 	%D%/fuzz_dns_answer \
@@ -86,3 +88,8 @@ tests_fuzz_fuzz_agent_messages_SOURCES = %D%/fuzz_agent_messages.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_agent_messages_CPPFLAGS = $(AM_CPPFLAGS) \
 	-I$(top_srcdir)/guest-agent
 tests_fuzz_fuzz_agent_messages_LDADD = libagent.a $(FUZZ_GRPC_LIBS)
+tests_fuzz_fuzz_netlink_reply_SOURCES = %D%/fuzz_netlink_reply.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_netlink_reply_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_policy_match_SOURCES = %D%/fuzz_policy_match.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_policy_match_LDADD = libresolver.a $(ENGINE_LIBS) $(FUZZ_LINK)

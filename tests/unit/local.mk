@@ -120,3 +120,5 @@ UNIT_TESTS += %D%/test_engine
 %C%_test_engine_SOURCES = %D%/test_engine.c %D%/fake_hv.c %D%/fake_front.c \
 	%D%/fake_image.c $(FAKES)
 %C%_test_engine_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_netpol
+tests_unit_test_netpol_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
