@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,17 @@ static void protect_from_oom(void)
 	if (fd < 0 || write(fd, "-1000", 5) < 0)
 		agent_log("not protected from the OOM killer: %s",
 			  strerror(errno));
+}
+
+/* The loop runs before whatever users run, or a fork bomb could not be killed.
+ * It never computes for long. Threads and children are ordinary.
+ */
+static void run_first(void)
+{
+	struct sched_param p = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &p) < 0)
+		agent_log("no priority: %s", strerror(errno));
 }
 
 static void raise_limits(bool is_init)
@@ -195,6 +207,7 @@ static void run_guest(struct agent *agent)
 		agent_log("no root file system: %s", err.msg);
 	}
 	protect_from_oom();
+	run_first();
 	cgroup_setup(agent);
 	open_null(agent);
 	if (netcfg_loopback(&err) < 0)
