@@ -40,12 +40,14 @@ libengine_a_SOURCES += \
 libengine_a_SOURCES += \
 	%D%/conntrack.c %D%/conntrack.h \
 	%D%/link.c %D%/link.h \
-	%D%/net.c %D%/net_rule.c \
+	%D%/net.c %D%/net_names.c %D%/net_priv.h \
+	%D%/net_repair.c %D%/net_rule.c \
 	%D%/net_learned.c %D%/net_learned.h \
 	%D%/net_sockets.c %D%/net_sockets.h \
-	%D%/netpol.c %D%/netpol.h \
+	%D%/netpol.h %D%/netpol_base.c %D%/netpol_slot.c \
 	%D%/netpol_hard.c %D%/netpol_hard.h \
 	%D%/netpol_plan.c %D%/netpol_plan.h \
+	%D%/netpol_rule.c %D%/netpol_rule.h \
 	%D%/nft.c %D%/nft.h \
 	%D%/nft_expr.c %D%/nft_expr.h \
 	%D%/nft_reply.c %D%/nft_reply.h \

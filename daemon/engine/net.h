@@ -18,10 +18,10 @@ struct error;
 struct loop;
 struct net;
 
-#define NET_RULES_MAX	  256 /* in each of allow, deny */
+#define NET_RULES_MAX	   256 /* in each of allow, deny */
 #define NET_RULE_PORTS_MAX 16
-#define NET_TARGET_MAX	  255
-#define NET_DENIALS_MAX	  100
+#define NET_TARGET_MAX	   255
+#define NET_DENIALS_MAX	   100
 
 enum net_protocol { NET_TCP = 0, NET_UDP, NET_ANY };
 
@@ -33,7 +33,7 @@ struct net_ports {
 struct net_rule {
 	char target[NET_TARGET_MAX + 1]; /* lower case; as asked if a CIDR */
 	bool is_name;
-	bool wildcard;	       /* "*." was cut off */
+	bool wildcard;		/* "*." was cut off */
 	uint32_t network, mask; /* host order, if not a name */
 	enum net_protocol protocol;
 	bool skip_name_check;

@@ -743,6 +743,39 @@ def rules_that_another_program_flushed_come_back(rig):
 
 
 @test()
+def the_rules_are_those_of_the_golden_file(rig):
+    """GOLDEN=write makes it anew: then read the difference."""
+    rig.net.do("attach 1 1 none")
+    rig.net.do("attach 2 1 allow")
+    rig.net.do("limits 100 8 1000")
+    rig.net.do("attach 3 1 allow +*.a.example,any,443,8000-8010 +b.example"
+               " +203.0.113.0/24,tcp,22 +203.0.113.9 -203.0.113.128/25"
+               " -192.0.2.1,udp,1-99")
+    rig.net.do("limits 0 0 0")
+    rig.net.do("attach 4 1 deny +b.example")
+    nft("flush set inet sandboxd log-rate")
+    got = re.sub(r"packets \d+ bytes \d+", "packets N bytes N",
+                 sh("nft", "list", "ruleset"))
+    # Elements of hash sets come in any order.
+    sets = re.compile(r"elements = \{(.*?)\}\n", re.S)
+    got = sets.sub(lambda m: "elements = {\n" + "".join(
+        f"\t\t\t{e.strip()}\n" for e in sorted(m[1].split(",\n"))) + "}\n", got)
+    path = os.path.join(HERE, "golden.txt")
+    for n in range(1, 5):
+        rig.net.do(f"detach {n}")
+    if os.environ.get("GOLDEN") == "write":
+        with open(path, "w", encoding="ascii") as f:
+            f.write(got)
+    with open(path, encoding="ascii") as f:
+        want = f.read()
+    if got != want:
+        import difflib
+        print("\n".join(difflib.unified_diff(want.split("\n"), got.split("\n"),
+                                             lineterm="")))
+    assert got == want
+
+
+@test()
 def tables_of_others_are_left_alone(rig):
     nft("table inet theirs {\nchain c {\n"
         "type filter hook forward priority 5\ncounter\n}\n"

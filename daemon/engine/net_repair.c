@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net_repair.c - the packet filter after a restart, or after other programs
+ *
+ * Theory of operation
+ * ===================
+ *
+ * At start what is there is taken over: the names of chains and sets tell which
+ * slots have what, and the elements' comments which name brought which address.
+ * What no slot is attached for is removed by net_sweep().
+ *
+ * Later every change of nftables by another program makes us count our rules
+ * and the elements that matter. If any is missing all are made anew: for that
+ * moment guests have nothing rather than too much.
+ */
+#include "engine/net_priv.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "engine/conntrack.h"
+#include "engine/link.h"
+#include "engine/nft.h"
+#include "engine/nft_expr.h"
+#include "engine/tap.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_MS      5000
+#define LIST_TRIES    5
+#define REBUILD_CHUNK 200
+
+/* ---- making it anew ----------------------------------------------------- */
+
+static int make_base(struct net *net, bool anew, struct error *err)
+{
+	struct nft_batch b;
+	int rc;
+
+	nft_batch_init(&b, NFPROTO_INET);
+	if (anew)
+		netpol_remove_all(&b);
+	netpol_base(&b, &net->node, anew);
+	rc = nft_commit(net->nft, &b, err);
+	net->base_rules = b.rules;
+	nft_batch_fini(&b);
+	return rc < 0 ? err_wrap(err, "make the base rules") : 0;
+}
+
+/* Everything anew: in between, what is not there yet is dropped. */
+static int rebuild(struct net *net, struct error *err)
+{
+	struct nft_batch b;
+	int rc;
+
+	if (make_base(net, true, err) < 0)
+		return -1;
+	memset(net->have, 0, net->config.slots * sizeof(*net->have));
+	nft_batch_init(&b, NFPROTO_INET);
+	rc = 0;
+	for (uint32_t i = 0; rc == 0 && i < net->config.slots; i++) {
+		struct net_slot *s = net->slots[i];
+		unsigned int before = b.rules;
+
+		if (s) {
+			netpol_slot(&b, &net->node, &s->slot, &s->plan,
+				    &net->have[i]);
+			net_put_all_learned(net, &b, s);
+			s->rules = b.rules - before;
+		}
+		if (i % REBUILD_CHUNK == REBUILD_CHUNK - 1 ||
+		    i + 1 == net->config.slots) {
+			rc = nft_commit(net->nft, &b, err);
+			nft_batch_fini(&b);
+			nft_batch_init(&b, NFPROTO_INET);
+		}
+	}
+	nft_batch_fini(&b);
+	return rc;
+}
+
+struct count {
+	uint32_t n;
+};
+
+static void count_elem(const struct nft_got_elem *elem, void *arg)
+{
+	(void)elem;
+	((struct count *)arg)->n++;
+}
+
+static int set_size(struct net *net, uint8_t family, const char *set,
+		    uint32_t *ret, struct error *err)
+{
+	struct count count = { 0 };
+
+	if (nft_each_elem(net->nft, family, set, count_elem, &count, err) < 0)
+		return -1;
+	*ret = count.n;
+	return 0;
+}
+
+/* Elements of hard and permitted together: a beginning and an end each. */
+static uint32_t range_elements(const struct net *net)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < net->node.n_hard; i++)
+		n += net->hard[i].last == UINT32_MAX ? 1 : 2;
+	return n;
+}
+
+/* Whether all our rules and what they look up are there. */
+static int intact(struct net *net, bool *ret, struct error *err)
+{
+	uint32_t rules, arp, bind, slots, hard, permitted, want;
+
+	want = net->base_rules;
+	for (uint32_t i = 0; i < net->config.slots; i++) {
+		if (net->slots[i])
+			want += net->slots[i]->rules;
+	}
+	*ret = false;
+	if (nft_count_rules(net->nft, NFPROTO_INET, &rules, err) < 0 ||
+	    nft_count_rules(net->nft, NFPROTO_ARP, &arp, err) < 0)
+		return err->code == ERR_NOT_FOUND ? 0 : -1;
+	if (rules + arp != want)
+		return 0;
+	if (set_size(net, NFPROTO_INET, "bind", &bind, err) < 0 ||
+	    set_size(net, NFPROTO_INET, "slots", &slots, err) < 0 ||
+	    set_size(net, NFPROTO_INET, "hard", &hard, err) < 0 ||
+	    set_size(net, NFPROTO_INET, "permitted", &permitted, err) < 0)
+		return err->code == ERR_NOT_FOUND ? 0 : -1;
+	*ret = bind == net->n_attached && slots == net->n_attached &&
+	       hard + permitted >= range_elements(net);
+	return 0;
+}
+
+/* Another program changed rules: ours should still be there. */
+static void on_check(void *arg)
+{
+	struct net *net = arg;
+	struct error err;
+	bool foreign, ok = true;
+
+	loop_timer(net->loop, &net->check, loop_now_ms() + CHECK_MS, on_check,
+		   net);
+	/* Until then the counts cannot be right. */
+	if (net->unswept)
+		return;
+	if (nft_foreign(net->nft, &foreign, &err) < 0) {
+		log_err("check the packet filter: %s", err.msg);
+		return;
+	}
+	if (!foreign || (intact(net, &ok, &err) == 0 && ok))
+		return;
+	log_err("another program changed the table '%s': made anew",
+		NFT_TABLE_NAME);
+	if (rebuild(net, &err) < 0)
+		log_err("%s: guests may have no network", err.msg);
+}
+
+void net_start_checking(struct net *net)
+{
+	loop_timer(net->loop, &net->check, loop_now_ms() + CHECK_MS, on_check,
+		   net);
+}
+
+/* ---- taking stock ------------------------------------------------------- */
+
+struct note {
+	struct net *net;
+	bool any, base;
+};
+
+static void note_chain(const char *name, void *arg)
+{
+	struct note *note = arg;
+
+	note->any = true;
+	if (!strcmp(name, "guard"))
+		note->base = true;
+	netpol_note_chain(name, note->net->have, note->net->config.slots);
+}
+
+static void note_set(const char *name, void *arg)
+{
+	struct note *note = arg;
+
+	netpol_note_set(name, note->net->have, note->net->config.slots);
+}
+
+struct load {
+	struct learned_table *t;
+	uint64_t now;
+};
+
+static void load_elem(const struct nft_got_elem *e, void *arg)
+{
+	struct load *load = arg;
+	uint32_t address, evicted;
+
+	/* Names too long for a comment are looked up again. */
+	if (e->key_len != sizeof(address) || !e->comment[0] || !e->expires_ms)
+		return;
+	memcpy(&address, e->key, sizeof(address));
+	learned_put(load->t, e->comment, ntohl(address),
+		    load->now + e->expires_ms, &evicted);
+}
+
+/* What an earlier process left of slots: objects, and learned addresses. */
+static int take_stock(struct net *net, bool *ret_base, struct error *err)
+{
+	struct note note = { .net = net };
+
+	if (nft_each_chain(net->nft, NFPROTO_INET, note_chain, &note, err) <
+		    0 &&
+	    err->code != ERR_NOT_FOUND)
+		return -1;
+	if (nft_each_set(net->nft, NFPROTO_INET, note_set, &note, err) < 0 &&
+	    err->code != ERR_NOT_FOUND)
+		return -1;
+	for (uint32_t i = 0; i < net->config.slots; i++) {
+		struct load load = { &net->learned[i], loop_now_ms() };
+		char name[32];
+
+		for (unsigned int g = 0; net->have[i].groups >> g; g++) {
+			netpol_group_name(name, i, g);
+			if (net->have[i].groups & 1u << g)
+				nft_each_elem(net->nft, NFPROTO_INET, name,
+					      load_elem, &load, NULL);
+		}
+	}
+	for (uint32_t i = 0; i < net->config.slots; i++)
+		net->unswept |= net->have[i].slot;
+	*ret_base = note.base;
+	return 0;
+}
+
+int net_filter_open(struct net *net, struct error *err)
+{
+	bool base = false;
+
+	for (int tries = 0;; tries++) {
+		if (take_stock(net, &base, err) == 0)
+			break;
+		if (err->code != ERR_UNAVAILABLE || tries == LIST_TRIES)
+			return -1;
+	}
+	if (base && make_base(net, false, err) == 0)
+		return 0;
+	if (base)
+		log_warn("%s: the table is made anew", err->msg);
+	memset(net->have, 0, net->config.slots * sizeof(*net->have));
+	net->unswept = false;
+	return make_base(net, true, err);
+}
+
+/* ---- after a restart ---------------------------------------------------- */
+
+struct stale {
+	struct net *net;
+	const struct netpol_keyed *set;
+	struct nft_batch *b;
+	uint32_t *taps;
+	uint32_t n_taps;
+};
+
+static bool is_stale(const struct net *net, const char *name, uint32_t *ret)
+{
+	return tap_number(name, UINT32_MAX, ret) &&
+	       (*ret >= net->config.slots || !net->slots[*ret]);
+}
+
+static void stale_elem(const struct nft_got_elem *e, void *arg)
+{
+	struct stale *stale = arg;
+	char name[IFNAMSIZ] = "";
+	struct nft_elem del = { .key = e->key, .key_len = e->key_len };
+	uint32_t number;
+
+	if (e->key_len < IFNAMSIZ)
+		return;
+	memcpy(name, e->key, IFNAMSIZ - 1);
+	if (!is_stale(stale->net, name, &number))
+		return;
+	stale->b->family = stale->set->family;
+	nft_elems_del(stale->b, stale->set->set, &del, 1);
+}
+
+static void stale_tap(const char *name, void *arg)
+{
+	struct stale *stale = arg;
+	uint32_t number;
+
+	if (!is_stale(stale->net, name, &number))
+		return;
+	stale->taps =
+		xrealloc(stale->taps, stale->n_taps + 1, sizeof(*stale->taps));
+	stale->taps[stale->n_taps++] = number;
+}
+
+/* Elements first: they hold the chains, which hold the sets. */
+static int sweep_filter(struct net *net, struct error *err)
+{
+	struct nft_batch b;
+	struct stale stale = { .net = net, .b = &b };
+	int rc = 0;
+
+	nft_batch_init(&b, NFPROTO_INET);
+	for (size_t i = 0; rc == 0 && netpol_keyed_sets[i].set; i++) {
+		stale.set = &netpol_keyed_sets[i];
+		rc = nft_each_elem(net->nft, stale.set->family, stale.set->set,
+				   stale_elem, &stale, err);
+	}
+	for (uint32_t i = 0; rc == 0 && i < net->config.slots; i++) {
+		if (net->slots[i])
+			continue;
+		netpol_objects_del(&b, i, &net->have[i]);
+		learned_fini(&net->learned[i]);
+	}
+	if (rc == 0)
+		rc = nft_commit(net->nft, &b, err);
+	nft_batch_fini(&b);
+	return rc;
+}
+
+int net_sweep(struct net *net, struct error *err)
+{
+	struct stale stale = { .net = net };
+	int rc;
+
+	if (sweep_filter(net, err) < 0)
+		return err_wrap(err, "sweep the packet filter");
+	rc = links_each(net->links, stale_tap, &stale, err);
+	for (uint32_t i = 0; rc == 0 && i < stale.n_taps; i++) {
+		char name[IFNAMSIZ];
+
+		snprintf(name, sizeof(name), TAP_PREFIX "%u", stale.taps[i]);
+		rc = link_delete(net->links, name, err);
+		if (rc == 0)
+			rc = conntrack_cut_all(net->nft, stale.taps[i] + 1,
+					       err);
+	}
+	free(stale.taps);
+	net->unswept = net->unswept && rc < 0;
+	return rc < 0 ? err_wrap(err, "sweep taps") : 0;
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* netpol_slot.c - one slot's part of the packet filter (pure)
+ *
+ * netpol_base.c says how it all works together.
+ */
+#include "engine/netpol.h"
+
+#include "base/mem.h"
+#include "engine/netpol_rule.h"
+#include "engine/nft_expr.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BURST_BYTES_MIN (64u << 10)
+
+const struct netpol_keyed netpol_keyed_sets[] = {
+	{ "bind", NFPROTO_INET },	  { "slots", NFPROTO_INET },
+	{ "limits-from", NFPROTO_INET },  { "limits-to", NFPROTO_INET },
+	{ NETPOL_ALLOWED, NFPROTO_INET }, { NETPOL_DENIED, NFPROTO_INET },
+	{ "bind", NFPROTO_ARP },	  { NULL, 0 },
+};
+
+void netpol_group_name(char ret[32], uint32_t number, unsigned int group)
+{
+	snprintf(ret, 32, "l%ug%u", number, group);
+}
+
+struct slot_keys {
+	uint8_t name[16];
+	uint8_t bind[28]; /* interface, MAC (padded), address */
+	uint8_t arp[20];  /* interface, address */
+};
+
+static void make_keys(const struct netpol_node *node, const struct slot *slot,
+		      struct slot_keys *ret)
+{
+	uint32_t address = htonl(slot->address);
+
+	memset(ret, 0, sizeof(*ret));
+	nft_key_ifname(ret->name, slot->tap);
+	memcpy(ret->bind, ret->name, 16);
+	memcpy(ret->bind + 16, node->guest_mac, 6);
+	memcpy(ret->bind + 24, &address, 4);
+	memcpy(ret->arp, ret->name, 16);
+	memcpy(ret->arp + 16, &address, 4);
+}
+
+static void one_elem(struct nft_batch *b, bool add, const char *set,
+		     const uint8_t *key, size_t len, const char *chain,
+		     bool jump)
+{
+	struct nft_elem e = {
+		.key = key, .key_len = len, .chain = chain, .jump = jump
+	};
+
+	if (add)
+		nft_elems_add(b, set, &e, 1);
+	else
+		nft_elems_del(b, set, &e, 1);
+}
+
+static void slot_elems(struct nft_batch *b, bool add,
+		       const struct netpol_node *node, const struct slot *slot)
+{
+	struct slot_keys k;
+	char chain[32];
+
+	make_keys(node, slot, &k);
+	netpol_slot_name(chain, 's', slot->number);
+	one_elem(b, add, "bind", k.bind, sizeof(k.bind), NULL, false);
+	one_elem(b, add, NETPOL_ALLOWED, k.name, 16, NULL, false);
+	one_elem(b, add, NETPOL_DENIED, k.name, 16, NULL, false);
+	one_elem(b, add, "slots", k.name, 16, chain, false);
+	b->family = NFPROTO_ARP;
+	one_elem(b, add, "bind", k.arp, sizeof(k.arp), NULL, false);
+	b->family = NFPROTO_INET;
+}
+
+static void limit_elems(struct nft_batch *b, bool add, const struct slot *slot)
+{
+	uint8_t key[16];
+	char from[32], to[32];
+
+	nft_key_ifname(key, slot->tap);
+	netpol_slot_name(from, 'r', slot->number);
+	netpol_slot_name(to, 'w', slot->number);
+	one_elem(b, add, "limits-from", key, 16, from, true);
+	one_elem(b, add, "limits-to", key, 16, to, true);
+}
+
+static void limit_bandwidth(struct nft_batch *b, const char *chain,
+			    uint32_t mbps)
+{
+	uint64_t bytes = (uint64_t)mbps * 125000;
+	uint64_t burst = bytes / 10;
+	struct nft_rule r;
+
+	if (burst < BURST_BYTES_MIN)
+		burst = BURST_BYTES_MIN;
+	if (burst > UINT32_MAX)
+		burst = UINT32_MAX;
+	nft_rule_begin(&r, b, chain);
+	nft_limit_bytes(&r, bytes, (uint32_t)burst, true);
+	rule_drop(&r);
+}
+
+static bool has_limits(const struct plan *plan)
+{
+	return plan->limits.bandwidth_mbps || plan->limits.packets_per_second;
+}
+
+static void limit_chains(struct nft_batch *b, const struct slot *slot,
+			 const struct plan *plan, bool there)
+{
+	uint32_t pps = plan->limits.packets_per_second;
+	char from[32], to[32];
+	struct nft_rule r;
+
+	netpol_slot_name(from, 'r', slot->number);
+	netpol_slot_name(to, 'w', slot->number);
+	if (there) {
+		nft_chain_flush(b, from);
+		nft_chain_flush(b, to);
+	} else {
+		nft_chain_add(b, from);
+		nft_chain_add(b, to);
+		limit_elems(b, true, slot);
+	}
+	if (pps) {
+		nft_rule_begin(&r, b, from);
+		nft_limit_packets(&r, pps, pps / 10 + 16, true);
+		rule_drop(&r);
+	}
+	if (plan->limits.bandwidth_mbps) {
+		limit_bandwidth(b, from, plan->limits.bandwidth_mbps);
+		limit_bandwidth(b, to, plan->limits.bandwidth_mbps);
+	}
+}
+
+static void limit_chains_del(struct nft_batch *b, uint32_t number)
+{
+	char name[32];
+
+	netpol_slot_name(name, 'r', number);
+	nft_chain_del(b, name);
+	netpol_slot_name(name, 'w', number);
+	nft_chain_del(b, name);
+}
+
+static void boxes_set(struct nft_batch *b, const char *name,
+		      const struct plan_box *boxes, size_t n)
+{
+	const struct nft_set_spec spec = {
+		.name = name,
+		.n_types = 3,
+		.interval = true,
+		.types = { NFT_TYPE_ADDRESS, NFT_TYPE_PROTO, NFT_TYPE_PORT }
+	};
+	uint8_t(*keys)[2][12] = xcalloc(n, sizeof(*keys));
+	struct nft_elem *elems = xcalloc(n, sizeof(*elems));
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t first = htonl(boxes[i].first);
+		uint32_t last = htonl(boxes[i].last);
+		uint16_t port[2] = { htons(boxes[i].ports.first),
+				     htons(boxes[i].ports.last) };
+
+		memcpy(keys[i][0], &first, 4);
+		memcpy(keys[i][1], &last, 4);
+		for (int k = 0; k < 2; k++) {
+			keys[i][k][4] = boxes[i].protocol;
+			memcpy(keys[i][k] + 8, &port[k], 2);
+		}
+		elems[i] = (struct nft_elem){ .key = keys[i][0],
+					      .key_end = keys[i][1],
+					      .key_len = 12 };
+	}
+	nft_set_add(b, &spec);
+	nft_elems_add(b, name, elems, n);
+	free(keys);
+	free(elems);
+}
+
+static void boxes_rule(struct nft_batch *b, const char *chain, const char *set,
+		       int code, const char *to)
+{
+	struct nft_rule r;
+
+	nft_rule_begin(&r, b, chain);
+	rule_daddr(&r, 0);
+	nft_meta(&r, NFT_META_L4PROTO, 1);
+	rule_dport(&r, 2);
+	nft_lookup(&r, 0, set, false);
+	nft_verdict(&r, code, to);
+	nft_rule_end(&r);
+}
+
+static void group_set(struct nft_batch *b, const char *name)
+{
+	const struct nft_set_spec spec = { .name = name,
+					   .n_types = 1,
+					   .timeout = true,
+					   .types = { NFT_TYPE_ADDRESS } };
+
+	nft_set_add(b, &spec);
+}
+
+static void group_rules(struct nft_batch *b, const char *chain, const char *set,
+			const struct plan_group *g)
+{
+	for (unsigned int p = PLAN_TCP; p <= PLAN_UDP; p <<= 1) {
+		if (!(g->protocols & p))
+			continue;
+		for (size_t i = 0; i < g->n_ports; i++) {
+			uint16_t first = htons(g->ports[i].first);
+			uint16_t last = htons(g->ports[i].last);
+			struct nft_rule r;
+
+			nft_rule_begin(&r, b, chain);
+			nft_l4proto(&r,
+				    p == PLAN_TCP ? IPPROTO_TCP : IPPROTO_UDP,
+				    true);
+			rule_dport(&r, 0);
+			if (first == last)
+				nft_cmp(&r, true, 0, &first, 2);
+			else
+				nft_range(&r, 0, &first, &last, 2);
+			rule_daddr(&r, 0);
+			nft_lookup(&r, 0, set, false);
+			nft_verdict(&r, NFT_RETURN, NULL);
+			nft_rule_end(&r);
+		}
+	}
+}
+
+static bool has_rules(const struct plan *plan)
+{
+	return plan->n_allow || plan->n_deny || plan->n_groups;
+}
+
+/* Deny, then allow, then learned names, then the default. */
+static void policy_chain(struct nft_batch *b, const struct slot *slot,
+			 const struct plan *plan, struct netpol_objects *have)
+{
+	char chain[32], name[32];
+
+	netpol_slot_name(chain, 'p', slot->number);
+	nft_chain_add(b, chain);
+	have->policy = true;
+	if (plan->n_deny) {
+		netpol_slot_name(name, 'x', slot->number);
+		boxes_set(b, name, plan->deny, plan->n_deny);
+		boxes_rule(b, chain, name, NFT_GOTO, "deny-rule");
+		have->deny = true;
+	}
+	if (plan->n_allow) {
+		netpol_slot_name(name, 'a', slot->number);
+		boxes_set(b, name, plan->allow, plan->n_allow);
+		boxes_rule(b, chain, name, NFT_RETURN, NULL);
+		have->allow = true;
+	}
+	for (unsigned int g = 0; g < plan->n_groups; g++) {
+		netpol_group_name(name, slot->number, g);
+		group_set(b, name);
+		group_rules(b, chain, name, &plan->groups[g]);
+		have->groups |= 1u << g;
+	}
+	rule_always(b, chain, NFT_GOTO,
+		    plan->default_allow ? "default-allow" : "deny-default");
+}
+
+static void slot_chain(struct nft_batch *b, const struct slot *slot,
+		       const struct plan *plan)
+{
+	char chain[32], policy[32];
+	uint8_t key[16];
+	struct nft_rule r;
+
+	netpol_slot_name(chain, 's', slot->number);
+	netpol_slot_name(policy, 'p', slot->number);
+	nft_key_ifname(key, slot->tap);
+	nft_rule_begin(&r, b, chain);
+	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
+	nft_verdict(&r, NF_ACCEPT, NULL);
+	nft_rule_end(&r);
+	if (!plan->open) {
+		rule_always(b, chain, NFT_GOTO, "deny-default");
+		return;
+	}
+	if (has_rules(plan))
+		rule_always(b, chain, NFT_JUMP, policy);
+	else if (plan->default_allow)
+		rule_always(b, chain, NFT_JUMP, "default-allow");
+	else
+		rule_always(b, chain, NFT_GOTO, "deny-default");
+	if (plan->limits.connections_max) {
+		nft_rule_begin(&r, b, chain);
+		nft_connections_over(&r, plan->limits.connections_max);
+		nft_verdict(&r, NFT_GOTO, "deny-flows");
+		nft_rule_end(&r);
+	}
+	nft_rule_begin(&r, b, chain);
+	nft_ct_mark_set(&r, slot->mark);
+	nft_rule_end(&r);
+	nft_rule_begin(&r, b, chain);
+	nft_meta(&r, NFT_META_IIFNAME, 0);
+	nft_lookup(&r, 0, NETPOL_ALLOWED, false);
+	nft_verdict(&r, NF_ACCEPT, NULL);
+	nft_rule_end(&r);
+}
+
+/* All but the slot's own chain, its elements and its limits. That chain has no
+ * rule left that leads here.
+ */
+static void policy_del(struct nft_batch *b, uint32_t number,
+		       struct netpol_objects *have)
+{
+	char name[32];
+
+	if (have->policy) {
+		netpol_slot_name(name, 'p', number);
+		nft_chain_del(b, name);
+	}
+	if (have->allow) {
+		netpol_slot_name(name, 'a', number);
+		nft_set_del(b, name);
+	}
+	if (have->deny) {
+		netpol_slot_name(name, 'x', number);
+		nft_set_del(b, name);
+	}
+	for (unsigned int g = 0; g < 32; g++) {
+		if (!(have->groups & 1u << g))
+			continue;
+		netpol_group_name(name, number, g);
+		nft_set_del(b, name);
+	}
+	have->policy = have->allow = have->deny = false;
+	have->groups = 0;
+}
+
+void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
+		 const struct slot *slot, const struct plan *plan,
+		 struct netpol_objects *have)
+{
+	char chain[32];
+
+	b->family = NFPROTO_INET;
+	netpol_slot_name(chain, 's', slot->number);
+	if (have->slot)
+		nft_chain_flush(b, chain);
+	else
+		nft_chain_add(b, chain);
+	policy_del(b, slot->number, have);
+	if (has_limits(plan))
+		limit_chains(b, slot, plan, have->limits);
+	else if (have->limits) {
+		limit_elems(b, false, slot);
+		limit_chains_del(b, slot->number);
+	}
+	have->limits = has_limits(plan);
+	if (plan->open && has_rules(plan))
+		policy_chain(b, slot, plan, have);
+	slot_chain(b, slot, plan);
+	slot_elems(b, true, node, slot);
+	have->slot = true;
+}
+
+void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
+		     const struct slot *slot, struct netpol_objects *have)
+{
+	b->family = NFPROTO_INET;
+	if (have->limits)
+		limit_elems(b, false, slot);
+	if (have->slot)
+		slot_elems(b, false, node, slot);
+	netpol_objects_del(b, slot->number, have);
+}
+
+void netpol_objects_del(struct nft_batch *b, uint32_t number,
+			struct netpol_objects *have)
+{
+	char chain[32];
+
+	b->family = NFPROTO_INET;
+	if (have->limits)
+		limit_chains_del(b, number);
+	if (have->slot) {
+		netpol_slot_name(chain, 's', number);
+		nft_chain_del(b, chain);
+	}
+	policy_del(b, number, have);
+	*have = (struct netpol_objects){ 0 };
+}
+
+/* ---- learned addresses -------------------------------------------------- */
+
+/* Adding what is there does not refresh it, and deleting what is absent fails
+ * the batch; but add, delete, add is always right.
+ */
+void netpol_learn(struct nft_batch *b, uint32_t number, unsigned int group,
+		  uint32_t address, uint64_t timeout_ms, const char *name,
+		  bool there)
+{
+	uint32_t key = htonl(address);
+	struct nft_elem e = { .key = (uint8_t *)&key,
+			      .key_len = sizeof(key),
+			      .timeout_ms = timeout_ms };
+	char set[32];
+
+	netpol_group_name(set, number, group);
+	if (there) {
+		nft_elems_add(b, set, &e, 1);
+		nft_elems_del(b, set, &e, 1);
+	}
+	e.comment = name;
+	nft_elems_add(b, set, &e, 1);
+}
+
+void netpol_forget(struct nft_batch *b, uint32_t number, unsigned int group,
+		   uint32_t address)
+{
+	uint32_t key = htonl(address);
+	struct nft_elem e = { .key = (uint8_t *)&key,
+			      .key_len = sizeof(key),
+			      .timeout_ms = 1000 };
+	char set[32];
+
+	netpol_group_name(set, number, group);
+	nft_elems_add(b, set, &e, 1);
+	nft_elems_del(b, set, &e, 1);
+}
+
+/* ---- what is there after a restart -------------------------------------- */
+
+static bool parse_number(const char **s, uint32_t n, uint32_t *ret)
+{
+	uint64_t v = 0;
+	const char *p = *s;
+
+	if (*p < '0' || *p > '9')
+		return false;
+	while (*p >= '0' && *p <= '9') {
+		v = v * 10 + (uint64_t)(*p++ - '0');
+		if (v >= n)
+			return false;
+	}
+	*ret = (uint32_t)v;
+	*s = p;
+	return true;
+}
+
+bool netpol_note_chain(const char *name, struct netpol_objects *slots,
+		       uint32_t n)
+{
+	const char *s = name + 1;
+	uint32_t number;
+
+	if (!name[0] || !parse_number(&s, n, &number) || *s)
+		return false;
+	switch (name[0]) {
+	case 's':
+		slots[number].slot = true;
+		return true;
+	case 'p':
+		slots[number].policy = true;
+		return true;
+	case 'r':
+	case 'w':
+		slots[number].limits = true;
+		return true;
+	}
+	return false;
+}
+
+bool netpol_note_set(const char *name, struct netpol_objects *slots, uint32_t n)
+{
+	const char *s = name + 1;
+	uint32_t number, group;
+
+	if (!name[0] || !parse_number(&s, n, &number))
+		return false;
+	if (name[0] == 'l' && *s == 'g') {
+		s++;
+		if (!parse_number(&s, 32, &group) || *s)
+			return false;
+		slots[number].groups |= 1u << group;
+		return true;
+	}
+	if (*s)
+		return false;
+	if (name[0] == 'a')
+		slots[number].allow = true;
+	else if (name[0] == 'x')
+		slots[number].deny = true;
+	else
+		return false;
+	return true;
+}
