@@ -36,7 +36,6 @@ struct net_rule {
 	bool wildcard;		/* "*." was cut off */
 	uint32_t network, mask; /* host order, if not a name */
 	enum net_protocol protocol;
-	bool skip_name_check;
 	size_t n_ports; /* 0: all */
 	struct net_ports ports[NET_RULE_PORTS_MAX];
 };

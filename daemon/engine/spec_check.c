@@ -212,7 +212,6 @@ static int one_rule(const PbRule *rule, const char *field, struct net_rule *ret,
 		return err_field(err, name, "is %d; allowed are TCP, UDP, ANY",
 				 (int)rule->protocol);
 	}
-	ret->skip_name_check = rule->skip_name_check;
 	return rule_ports(rule, field, ret, err);
 }
 
