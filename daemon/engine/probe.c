@@ -25,7 +25,12 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+/* KVM that works boots in a second; where emulation would do instead, that is
+ * all the patience there is. Where nothing else would do, a slow host (one that
+ * is a guest itself) is worth waiting for.
+ */
 #define PROBE_TIMEOUT_MS   5000
+#define PROBE_PATIENT_MS   60000
 #define VERSION_TIMEOUT_MS 20000
 #define REMEMBERED_MAX	   1024
 
@@ -81,7 +86,8 @@ static void read_cpu_model(char *buf, size_t size)
 	add_cpu_field(cpuinfo, "stepping", buf, size);
 }
 
-static bool boots_under_kvm(const char *qemu, const char *kernel)
+static bool boots_under_kvm(const char *qemu, const char *kernel,
+			    uint32_t timeout_ms)
 {
 	const char *const argv[] = { qemu,
 				     "-accel",
@@ -107,7 +113,7 @@ static bool boots_under_kvm(const char *qemu, const char *kernel)
 	_cleanup_free_ char *out = xcalloc(1, 262144);
 	struct child_spec child = { .argv = argv,
 				    .uid = (uid_t)-1,
-				    .timeout_ms = PROBE_TIMEOUT_MS,
+				    .timeout_ms = timeout_ms,
 				    .out = out,
 				    .out_size = 262144 };
 	struct error err;
@@ -130,7 +136,8 @@ static char *probe_key(const struct probe_result *r, const char *cpu)
 }
 
 static bool kvm_works(const char *qemu, const char *kernel,
-		      const char *state_dir, const struct probe_result *r)
+		      const char *state_dir, bool patient,
+		      const struct probe_result *r)
 {
 	_cleanup_free_ char *path = xasprintf("%s/accelerator", state_dir);
 	_cleanup_free_ char *known = NULL;
@@ -148,10 +155,12 @@ static bool kvm_works(const char *qemu, const char *kernel,
 	    strncmp(known, key, strlen(key)) == 0) {
 		if (!strcmp(known + strlen(key), "kvm\n"))
 			return true;
-		if (!strcmp(known + strlen(key), "tcg\n"))
+		/* Found in haste, it does not count for the patient. */
+		if (!patient && !strcmp(known + strlen(key), "tcg\n"))
 			return false;
 	}
-	works = boots_under_kvm(qemu, kernel);
+	works = boots_under_kvm(qemu, kernel,
+				patient ? PROBE_PATIENT_MS : PROBE_TIMEOUT_MS);
 	line = xasprintf("%s%s\n", key, works ? "kvm" : "tcg");
 	if (fd_replace_file(AT_FDCWD, path, line, strlen(line), 0644, &err) < 0)
 		log_warn("accelerator is not remembered: %s", err.msg);
@@ -176,7 +185,8 @@ int probe_run(enum probe_wish wish, const char *qemu, const char *kernel,
 	if (probe_parse_version(out, &r) < 0)
 		return err_set(err, ERR_INTERNAL, "'%s' tells no version",
 			       qemu);
-	if (wish != PROBE_TCG && kvm_works(qemu, kernel, state_dir, &r)) {
+	if (wish != PROBE_TCG &&
+	    kvm_works(qemu, kernel, state_dir, wish == PROBE_KVM, &r)) {
 		r.accelerator = HV_ACCEL_KVM;
 		read_cpu_model(r.cpu_model, sizeof(r.cpu_model));
 		*ret = r;

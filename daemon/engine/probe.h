@@ -36,7 +36,8 @@ struct probe_result {
  * probe_run() - Find out
  * @wish:	AUTO tries KVM, then takes TCG and says so in the log
  *
- * Blocks: up to 5 s the first time.
+ * Blocks: up to 5 s the first time; for KVM up to 60 s, and again at each
+ * start until it works.
  *
  * Return: 0, or -1: no usable QEMU, or KVM was asked for and does not work
  */
