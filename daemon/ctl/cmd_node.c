@@ -34,8 +34,9 @@ static void print_node(const NODE(GetNodeResponse) * n)
 	printf("%-14s %s, since %s\n", "version", n->version,
 	       ctl_time(time, n->started_at));
 	printf("%-14s %s\n", "accelerator", accelerator_name(n->accelerator));
-	printf("%-14s libvirt %s, QEMU %s, guests' Linux %s\n", "software",
-	       n->libvirt_version, n->qemu_version, n->guest_kernel);
+	printf("%-14s libvirt %s, QEMU %s, guests' Linux %.*s\n", "software",
+	       n->libvirt_version, n->qemu_version,
+	       (int)strcspn(n->guest_kernel, " "), n->guest_kernel);
 	printf("%-14s agents by %s, snapshots by %s\n", "mechanisms",
 	       n->agent_link, n->snapshot_mechanism);
 	printf("%-14s %u of %u, %u running, %u clones waiting%s\n", "sandboxes",
@@ -183,8 +184,8 @@ static void examine(struct doctor *d, const NODE(GetNodeResponse) * n)
 		find(d, BAD, "libvirt", "libvirt does not answer.");
 	check_accelerator(d, n);
 	if (*n->guest_kernel)
-		find(d, GOOD, "kernel", "Guests run Linux %s.",
-		     n->guest_kernel);
+		find(d, GOOD, "kernel", "Guests run Linux %.*s.",
+		     (int)strcspn(n->guest_kernel, " "), n->guest_kernel);
 	else
 		find(d, BAD, "kernel",
 		     "There is no guest kernel; build-guest-kernel makes it.");
