@@ -50,7 +50,7 @@ exits()
 
 field()
 {
-	$ctl --json "$1" ${2+"$2"} | tr ',{}' '\n\n\n' |
+	$ctl --json "$1" ${2:+"$2"} | tr ',{}' '\n\n\n' |
 		sed -n "s/^\"$3\":\"\{0,1\}\([^\"]*\).*/\1/p" | head -n 1
 }
 
@@ -67,12 +67,12 @@ check "the service is active" prints active $rig run systemctl is-active sandbox
 check "KVM is what runs guests" \
 	prints ACCELERATOR_KVM field node "" accelerator
 check "agents are reached over vsock" prints vsock field node "" agentLink
-check "doctor finds nothing bad" $ctl doctor
 if ! $ctl image list | grep -q "^$image "; then
 	check "import an image from outside" \
 		$ctl image import "${NODE_RIG_IMAGE:?}" --name $image
 fi
-id=$($ctl create --image $image --timeout 1h --idle-timeout 1h)
+check "doctor finds nothing bad" $ctl doctor
+id=$($ctl create --image $image --memory 2048 --timeout 1h --idle-timeout 1h)
 check "create a sandbox" test -n "$id"
 [ -n "$id" ] || finish
 check "its QEMU uses KVM" $rig run \
