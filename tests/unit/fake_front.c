@@ -117,6 +117,8 @@ void front_link_reply(struct front_link *front, uint64_t id,
 	world.answers++;
 	world.answer_id = id;
 	world.answer_ok = !err;
+	if (id < sizeof(world.answered))
+		world.answered[id] = err ? 2 : 1;
 	if (err)
 		world.answer_err = *err;
 	free(world.answer);

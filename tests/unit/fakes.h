@@ -59,6 +59,7 @@ struct fake_world {
 	unsigned int answers;
 	struct error answer_err;
 	bool answer_ok;
+	uint8_t answered[4096]; /* by id: 1 success, 2 failure */
 	unsigned int listening;
 };
 

@@ -142,9 +142,10 @@ static bool call(const char *method, const ProtobufCMessage *m)
 {
 	uint64_t id = ask(method, m);
 
-	for (int i = 0; i < 20000 && !rig.dead && world.answer_id != id; i++)
+	/* Others may be answered in the same turn of the loop. */
+	for (int i = 0; i < 20000 && !rig.dead && !world.answered[id]; i++)
 		tick();
-	return !rig.dead && world.answer_id == id && world.answer_ok;
+	return !rig.dead && world.answered[id] == 1;
 }
 
 static bool create(const char *id, const char *request_id)
