@@ -183,7 +183,7 @@ static const struct task_kind task_fill = {
 
 static bool wants_clone(struct engine *e, const struct template *tpl)
 {
-	return !tpl->building && !tpl->row.bad &&
+	return !tpl->building && !tpl->row.bad && template_is_current(e, tpl) &&
 	       loop_wall_ms() - tpl->row.used_ms <
 		       (int64_t)e->config->pool_idle_ms &&
 	       pool_ready(e, tpl->row.id) < e->config->pool_min;
@@ -266,7 +266,7 @@ void pool_restore(struct engine *e, const struct pool_row *row, bool adopt)
 	struct template *tpl = template_find(e, row->template_id);
 	struct clone *c;
 
-	if (!adopt || !tpl) {
+	if (!adopt || !tpl || !template_is_current(e, tpl)) {
 		struct error err;
 
 		store_begin(e->store);

@@ -65,6 +65,19 @@ static void template_id(struct engine *e, const char *digest, uint32_t cpu,
 	str_hex(ret + 4, hash, 10);
 }
 
+bool template_is_current(struct engine *e, const struct template *t)
+{
+	const struct image *image = image_by_digest(e->images,
+						    t->row.image_digest);
+	char id[OBJECT_ID_SIZE];
+
+	if (!image)
+		return false;
+	template_id(e, t->row.image_digest, t->row.cpu, t->row.memory_mib,
+		    t->row.disk_mib, id);
+	return !strcmp(id, t->row.id);
+}
+
 uint32_t template_users(struct engine *e, const char *id)
 {
 	uint32_t n = 0;

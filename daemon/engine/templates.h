@@ -48,6 +48,8 @@ int templates_remove(struct engine *e, const char *id, struct call *call,
 struct template *template_find(struct engine *e, const char *id);
 /* Sandboxes and snapshots that stand on it. */
 uint32_t template_users(struct engine *e, const char *id);
+/* What new sandboxes of its image and size would start from. */
+bool template_is_current(struct engine *e, const struct template *t);
 /* It does not verify: no new clones of it. */
 void template_spoiled(struct engine *e, const char *id);
 
