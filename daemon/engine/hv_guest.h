@@ -42,6 +42,8 @@ int hv_guest_start(struct hv *hv, const struct guest_spec *spec,
 int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 		     const char *template_dir, const char *snapshot_dir,
 		     struct error *err);
+int hv_guest_wake(struct hv *hv, const struct guest_spec *spec,
+		  struct error *err);
 
 /* The guest's directory, checked to be one; a descriptor or -1. */
 int hv_guest_open_dir(const struct guest_spec *spec, struct error *err);

@@ -322,6 +322,7 @@ static const struct hv_ops ops = {
 	.open_agent = guest_open_agent,
 	.save = hv_guest_save,
 	.capture = hv_guest_capture,
+	.wake = hv_guest_wake,
 	.destroy = hv_guest_destroy,
 	.life = guest_life,
 	.list = guest_list,

@@ -28,6 +28,7 @@
 #include "engine/template.h"
 
 #include <fcntl.h>
+#include <libvirt/virterror.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -503,17 +504,35 @@ static int exchange_disk(struct plan *p, virDomainPtr dom, struct error *err)
 }
 
 /* Not one that waits, but one whose save was cut off: it goes on. */
-static int run_on(struct plan *p, virDomainPtr dom, struct error *err)
+static int run_on(const struct guest_spec *spec, int dir_fd, virDomainPtr dom,
+		  struct error *err)
 {
 	unsigned int layers;
 	char active[32];
 
-	if (hv_guest_layers(dom, p->spec, p->dir_fd, active, sizeof(active),
-			    &layers, err) < 0)
+	if (hv_guest_layers(dom, spec, dir_fd, active, sizeof(active), &layers,
+			    err) < 0)
 		return -1;
-	if (virDomainResume(dom) < 0)
-		return hv_conn_error(err, "run guest '%s'", p->spec->uuid);
-	return 0;
+	if (virDomainResume(dom) == 0 ||
+	    virGetLastErrorCode() == VIR_ERR_OPERATION_INVALID)
+		return 0;
+	return hv_conn_error(err, "run guest '%s'", spec->uuid);
+}
+
+int hv_guest_wake(struct hv *hv, const struct guest_spec *spec,
+		  struct error *err)
+{
+	struct hv_libvirt *lv = (struct hv_libvirt *)hv;
+	_cleanup_domain_ virDomainPtr dom = NULL;
+	_cleanup_close_ int dir_fd = hv_guest_open_dir(spec, err);
+	int r;
+
+	if (dir_fd < 0)
+		return -1;
+	r = hv_conn_find(lv->conn, spec->uuid, &dom, err);
+	if (r == 0)
+		return err_set(err, ERR_NOT_FOUND, "no guest '%s'", spec->uuid);
+	return r < 0 ? -1 : run_on(spec, dir_fd, dom, err);
 }
 
 int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
@@ -534,7 +553,7 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 	if (rc > 0)
 		waiting = hv_monitor_is_waiting(dom, err);
 	if (waiting == 0) {
-		rc = run_on(&p, dom, err);
+		rc = run_on(spec, p.dir_fd, dom, err);
 	} else if (waiting > 0) {
 		rc = snapshot_dir ? exchange_disk(&p, dom, err) : 0;
 		if (rc == 0)
