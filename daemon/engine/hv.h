@@ -66,6 +66,7 @@ struct hv_info {
 	char libvirt_version[32];
 	char qemu_version[32];
 	char kernel_version[96]; /* of guests */
+	char cpu_model[128];	 /* device state can go to no other */
 };
 
 /* Bytes or pages done so far, written by the worker, read by anyone; and a

@@ -421,6 +421,8 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 	snprintf(lv->base.info.kernel_version,
 		 sizeof(lv->base.info.kernel_version), "%s",
 		 lv->kernel_version);
+	snprintf(lv->base.info.cpu_model, sizeof(lv->base.info.cpu_model), "%s",
+		 probe.cpu_model);
 	if (hv_conn_new(config->uri, loop, on_gone, on_link, lv, &lv->conn,
 			err) < 0) {
 		guest_free(&lv->base);

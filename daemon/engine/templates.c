@@ -25,6 +25,7 @@
 #include "engine/templates_answer.h"
 
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>

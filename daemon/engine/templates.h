@@ -2,7 +2,7 @@
 /* templates.h - which prepared guests there are, and making them when needed
  *
  * A template's id follows from all that it depends on (image, size, QEMU,
- * kernel, accelerator): when any of that changes, another one is needed and
+ * kernel, accelerator, CPU): when any of that changes, another one is needed and
  * made, and the old one stays for those that stand on it. The files are the
  * hypervisor's (template.h).
  */

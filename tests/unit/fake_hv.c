@@ -241,6 +241,9 @@ int fake_hv_new(struct hv **ret)
 					 .clones_work = true,
 					 .qemu_version = "7",
 					 .kernel_version = "6" };
+	if (world.cpu_model)
+		snprintf((*ret)->info.cpu_model, sizeof((*ret)->info.cpu_model),
+			 "%s", world.cpu_model);
 	return 0;
 }
 

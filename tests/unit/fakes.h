@@ -43,6 +43,7 @@ struct fake_world {
 	size_t n_guests;
 	bool hv_hangs; /* life is UNKNOWN, all else ERR_UNAVAILABLE */
 	bool destroy_fails;
+	const char *cpu_model; /* of the host */
 	const char *fail_op; /* every call of this name fails */
 	bool attached_slots[SLOT_MAX];
 	uint64_t net_bytes;

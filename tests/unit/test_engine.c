@@ -599,6 +599,28 @@ static void creates_share_the_building_of_a_template(void **state)
 	assert_int_equal(fake_hv_count(), 3);
 }
 
+static void another_cpu_needs_templates_and_clones_of_its_own(void **state)
+{
+	(void)state;
+	stop();
+	strcpy(rig.settings, "[pool]\nmin = 1\nrefill = 0\n");
+	start();
+	assert_true(create("a", ""));
+	while (pool_ready(rig.e, NULL) < 1)
+		tick();
+	stop();
+	world.cpu_model = "another";
+	start();
+	settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	assert_true(create("b", ""));
+	settle();
+	assert_int_equal(files("templates"), 2);
+	while (pool_ready(rig.e, NULL) < 1)
+		tick();
+	assert_int_equal(pool_ready(rig.e, NULL), 1);
+}
+
 static void forks_are_sandboxes_of_their_own(void **state)
 {
 	NODE(ForkSandbox, FORK_SANDBOX);
@@ -754,6 +776,7 @@ int main(int argc, char **argv)
 		T(a_pool_serves_and_is_filled_again),
 		T(a_clone_that_does_not_start_costs_only_time),
 		T(creates_share_the_building_of_a_template),
+		T(another_cpu_needs_templates_and_clones_of_its_own),
 		T(forks_are_sandboxes_of_their_own),
 		T(one_fork_that_fails_takes_all_back),
 		T(a_restore_replaces_the_guest),
