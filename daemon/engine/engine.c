@@ -20,6 +20,7 @@
 #include "engine/call.h"
 #include "engine/event.h"
 #include "engine/expose.h"
+#include "engine/image_use.h"
 #include "engine/lease.h"
 #include "engine/pool.h"
 #include "engine/port.h"
@@ -242,6 +243,7 @@ static void keep_house(void *arg)
 		recover_look_at_all(e);
 		recover_sweep(e);
 		templates_evict(e);
+		images_tidy(e);
 		pool_refill(e);
 	}
 	if (e->houses % TRIM_EVERY == 0) {

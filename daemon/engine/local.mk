@@ -57,6 +57,7 @@ libengine_a_SOURCES += \
 	%D%/image.c \
 	%D%/image_import.c \
 	%D%/image_manifest.c %D%/image_manifest.h \
+	%D%/image_use.c %D%/image_use.h \
 	%D%/image_store.h
 # The life cycle: state, database, methods, limits of time.
 libengine_a_SOURCES += \

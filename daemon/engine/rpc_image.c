@@ -10,6 +10,7 @@
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/event.h"
+#include "engine/image_use.h"
 #include "engine/spec_check.h"
 #include "engine/templates.h"
 #include "engine/templates_answer.h"
@@ -202,28 +203,6 @@ int rpc_import_image(struct call *call, struct error *err)
 	return 0;
 }
 
-static bool in_use(const char *digest, void *arg)
-{
-	struct engine *e = arg;
-
-	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
-		if (sb->row.state != SBX_TERMINATED &&
-		    !strcmp(sb->row.image_digest, digest))
-			return true;
-	list_for_each(&e->snapshots, s, struct snapshot, link)
-		if (!strcmp(s->row.image_digest, digest))
-			return true;
-	return false;
-}
-
-/* What was prepared of it and serves nobody. */
-static void drop_templates(struct engine *e, const char *digest)
-{
-	list_for_each(&e->templates, t, struct template, link)
-		if (!strcmp(t->row.image_digest, digest) && !t->building)
-			templates_remove(e, t->row.id, NULL, NULL);
-}
-
 int rpc_remove_image(struct call *call, struct error *err)
 {
 	struct engine *e = call->engine;
@@ -246,9 +225,9 @@ int rpc_remove_image(struct call *call, struct error *err)
 				"a template of '%s' is being built", req->name);
 			return err_reason(err, "INVALID_STATE", "name");
 		}
-	if (image_remove(e->images, req->name, in_use, e, err) < 0)
+	if (image_remove(e->images, req->name, image_is_used, e, err) < 0)
 		return -1;
-	drop_templates(e, digest);
+	image_drop_templates(e, digest);
 	call_finish(call, &r.base);
 	return 0;
 }
