@@ -506,7 +506,8 @@ int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
 	return rc;
 }
 
-static int capture_stopped(struct saving *s, struct error *err)
+static int capture_stopped(struct saving *s, struct hv_progress *progress,
+			   struct error *err)
 {
 	_cleanup_close_ int state_fd = -EBADF;
 	_cleanup_close_ int to = -EBADF;
@@ -515,7 +516,7 @@ static int capture_stopped(struct saving *s, struct error *err)
 	int r;
 
 	if (look(s, &state_fd, err) < 0 ||
-	    template_write_ram(s->out_fd, &s->map, &s->runs, err) < 0 ||
+	    template_write_ram(s->out_fd, &s->map, &s->runs, progress, err) < 0 ||
 	    disk_seal(s->dir_fd, s->active, s->out_fd, TEMPLATE_DISK,
 		      s->spec->slot.uid, err) < 0)
 		return -1;
@@ -562,7 +563,7 @@ int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
 	if (rc == 0)
 		rc = stop_guest(&s, err);
 	if (rc == 0)
-		rc = capture_stopped(&s, err);
+		rc = capture_stopped(&s, progress, err);
 	if (rc == 0 && progress && progress->cancel)
 		rc = err_set(err, ERR_CANCELLED, "stopped");
 	/* It must not write its layer any more when that is measured. */

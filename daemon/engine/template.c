@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/disk.h"
+#include "engine/hv.h"
 #include "engine/mem_file.h"
 #include "engine/mem_pages.h"
 
@@ -127,7 +128,8 @@ static int write_pages(int fd, struct page_run run, const uint8_t *buf)
 }
 
 int template_write_ram(int dir_fd, const struct mem_map *map,
-		       const struct page_runs *runs, struct error *err)
+		       const struct page_runs *runs,
+		       struct hv_progress *progress, struct error *err)
 {
 	_cleanup_close_ int fd =
 		openat(dir_fd, TEMPLATE_RAM,
@@ -138,6 +140,8 @@ int template_write_ram(int dir_fd, const struct mem_map *map,
 		return err_sys(err, errno, "create '%s'", TEMPLATE_RAM);
 	if (ftruncate(fd, (off_t)map->size) < 0)
 		return err_sys(err, errno, "size '%s'", TEMPLATE_RAM);
+	if (progress)
+		progress->total = runs->pages;
 	for (size_t i = 0; i < runs->n; i++) {
 		struct page_run left = runs->runs[i];
 
@@ -155,6 +159,13 @@ int template_write_ram(int dir_fd, const struct mem_map *map,
 					       TEMPLATE_RAM);
 			left.first += part.count;
 			left.count -= part.count;
+			if (!progress)
+				continue;
+			progress->done += part.count;
+			if (progress->cancel)
+				return err_set(err, ERR_CANCELLED,
+					       "write '%s': stopped",
+					       TEMPLATE_RAM);
 		}
 	}
 	return 0;

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 struct error;
+struct hv_progress;
 struct mem_map;
 struct page_runs;
 
@@ -32,9 +33,12 @@ int template_verify(const char *dir, struct error *err);
 /* Bytes it takes on disk. */
 int template_size(const char *dir, uint64_t *ret, struct error *err);
 
-/* Write template.ram in @dir_fd: the @runs of a stopped guest's memory. */
+/* Write template.ram in @dir_fd: the @runs of a stopped guest's memory.
+ * @progress counts pages and may ask to stop; or NULL.
+ */
 int template_write_ram(int dir_fd, const struct mem_map *map,
-		       const struct page_runs *runs, struct error *err);
+		       const struct page_runs *runs,
+		       struct hv_progress *progress, struct error *err);
 
 /* Give clones the rights they need: QEMUs are in group @gid. */
 int template_share(int dir_fd, gid_t gid, bool ram_readonly,

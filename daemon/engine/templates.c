@@ -54,11 +54,12 @@ static void template_id(struct engine *e, const char *digest, uint32_t cpu,
 {
 	const struct hv_info *info = &e->hv->info;
 	uint8_t hash[EVP_MAX_MD_SIZE];
-	char text[512];
-	int len = snprintf(text, sizeof(text), "1|%s|%u|%u|%u|%d|%d|%s|%s",
+	char text[640];
+	int len = snprintf(text, sizeof(text), "2|%s|%u|%u|%u|%d|%d|%s|%s|%s",
 			   digest, cpu, memory_mib, disk_mib,
 			   (int)info->accelerator, info->vsock,
-			   info->qemu_version, info->kernel_version);
+			   info->qemu_version, info->kernel_version,
+			   info->cpu_model);
 
 	if (EVP_Digest(text, (size_t)len, hash, NULL, EVP_sha256(), NULL) != 1)
 		abort();
@@ -95,6 +96,7 @@ uint32_t template_users(struct engine *e, const char *id)
 
 static void template_free(struct template *t)
 {
+	sd_event_source_disable_unref(t->progress);
 	list_del(&t->link);
 	free(t);
 }
@@ -238,6 +240,7 @@ static void build_ended(struct task *t, const struct error *err)
 				     tpl->row.disk_mib };
 
 	tpl->building = NULL;
+	tpl->progress = sd_event_source_disable_unref(tpl->progress);
 	if (err) {
 		log_warn("template of '%s' (%u vCPUs, %u MiB): %s",
 			 tpl->row.image, tpl->row.cpu, tpl->row.memory_mib,
@@ -273,6 +276,40 @@ static const struct task_kind task_build = {
 	"template", build_steps, sizeof(build_steps) / sizeof(build_steps[0]),
 	build_ended, false
 };
+
+/* What its caller sees of each step; the order is that of build_steps. */
+static const char *step_name(const struct task *t)
+{
+	static const char *const names[] = {
+		"waiting for room",	"preparing the guest",
+		"preparing the guest",	"booting",
+		"waiting for the agent", "waiting for the agent",
+		"saving memory",	"saving memory",
+	};
+
+	if (t->undoing || t->at >= sizeof(names) / sizeof(names[0]))
+		return "ending";
+	return names[t->at];
+}
+
+static void tell_progress(void *arg)
+{
+	struct template *tpl = arg;
+	struct task *t = tpl->building;
+	struct engine *e;
+
+	if (!t)
+		return;
+	e = t->engine;
+	if (e->stopping)
+		return;
+	list_for_each(&t->calls, call, struct call, wait)
+		templates_progress(call, step_name(t),
+				   atomic_load(&t->progress.done),
+				   atomic_load(&t->progress.total));
+	loop_timer(e->loop, &tpl->progress, loop_now_ms() + PROGRESS_MS,
+		   tell_progress, tpl);
+}
 
 static struct template *begin(struct engine *e, const char *id,
 			      const char *image, const char *digest,
@@ -385,6 +422,7 @@ int templates_build(struct engine *e, const struct image *image, uint32_t cpu,
 		return 0;
 	}
 	task_add_call(tpl->building, call);
+	loop_timer(e->loop, &tpl->progress, loop_now_ms(), tell_progress, tpl);
 	if (begun)
 		task_run(tpl->building);
 	return 0;

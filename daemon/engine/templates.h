@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <systemd/sd-event.h>
 
 struct call;
 struct engine;
@@ -31,6 +32,7 @@ struct template {
 	struct template_row row;
 	struct task *building;
 	struct list wanting; /* who waits for it */
+	sd_event_source *progress; /* tells who asked for it how far it is */
 };
 
 /* "" when it has to boot cold. Called once, perhaps at once. */

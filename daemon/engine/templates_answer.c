@@ -26,6 +26,22 @@ Sandbox__Node__V1__Template *template_view(struct template_view *view,
 	return m;
 }
 
+void templates_progress(struct call *call, const char *step, uint64_t done,
+			uint64_t total)
+{
+	Sandbox__Node__V1__BuildTemplateResponse r =
+		SANDBOX__NODE__V1__BUILD_TEMPLATE_RESPONSE__INIT;
+	Sandbox__Node__V1__Progress p = SANDBOX__NODE__V1__PROGRESS__INIT;
+
+	p.step = (char *)(uintptr_t)step;
+	p.done = done;
+	p.total = total;
+	r.output_case =
+		SANDBOX__NODE__V1__BUILD_TEMPLATE_RESPONSE__OUTPUT_PROGRESS;
+	r.progress = &p;
+	call_progress(call, &r.base);
+}
+
 void templates_answer(struct call *call, struct template *t)
 {
 	Sandbox__Node__V1__BuildTemplateResponse r =

@@ -17,6 +17,10 @@ struct template_view {
 Sandbox__Node__V1__Template *template_view(struct template_view *view,
 					   struct engine *e,
 					   struct template *t);
+/* A message of BuildTemplate's stream: the build does @step. */
+void templates_progress(struct call *call, const char *step, uint64_t done,
+			uint64_t total);
+
 /* call_answer() of BuildTemplate's last message. */
 void templates_answer(struct call *call, struct template *t);
 
