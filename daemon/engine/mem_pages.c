@@ -25,6 +25,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 #define MAPS_MAX      (8u << 20)
@@ -57,35 +59,51 @@ void page_runs_add(struct page_runs *runs, uint32_t page)
 	runs->runs[runs->n++] = (struct page_run){ page, 1 };
 }
 
-/* One line of maps about @path? Then its range and offset. */
-static bool parse_line(const char *line, size_t len, const char *path,
-		       uint64_t *start, uint64_t *end, uint64_t *offset)
+/* Is @name, as maps has it, @path? */
+static bool names(const char *name, const char *path)
 {
-	static const char gone[] = " (deleted)";
+	size_t len = strlen(path);
+
+	return strncmp(name, path, len) == 0 &&
+	       (!name[len] || strcmp(name + len, " (deleted)") == 0);
+}
+
+/*
+ * One line of maps about the file? Then its range and offset. Its name is
+ * another where the process has another root (a chroot), and its device is
+ * another than stat()'s on overlayfs and btrfs: either will do.
+ */
+static bool parse_line(const char *line, size_t len, const char *path,
+		       const struct stat *st, uint64_t *start, uint64_t *end,
+		       uint64_t *offset)
+{
 	char perms[5], copy[PATH_MAX + 160];
-	size_t path_len = strlen(path);
-	const char *name;
+	unsigned int dev_major, dev_minor;
+	uint64_t ino;
 	int at = 0;
 
 	if (len >= sizeof(copy))
 		return false;
 	memcpy(copy, line, len);
 	copy[len] = '\0';
-	if (sscanf(copy, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*s %n",
-		   start, end, perms, offset, &at) != 4 ||
+	if (sscanf(copy,
+		   "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64
+		   " %n",
+		   start, end, perms, offset, &dev_major, &dev_minor, &ino,
+		   &at) != 7 ||
 	    at == 0)
 		return false;
-	name = copy + at;
-	if (strncmp(name, path, path_len) != 0 ||
-	    (name[path_len] && strcmp(name + path_len, gone) != 0))
+	if (!names(copy + at, path) &&
+	    !(st && ino == st->st_ino && dev_major == major(st->st_dev) &&
+	      dev_minor == minor(st->st_dev)))
 		return false;
 	return perms[0] == 'r' && perms[1] == 'w' && perms[3] == 'p' &&
 	       *end > *start;
 }
 
 /* A mapping may have been cut into pieces; they must follow each other. */
-int mem_map_parse(const char *maps, const char *path, uint64_t size,
-		  uint64_t *ret_start)
+int mem_map_parse(const char *maps, const char *path, const struct stat *st,
+		  uint64_t size, uint64_t *ret_start)
 {
 	uint64_t first = 0, have = 0;
 
@@ -93,7 +111,7 @@ int mem_map_parse(const char *maps, const char *path, uint64_t size,
 		size_t len = strcspn(line, "\n");
 		uint64_t start, end, offset;
 
-		if (parse_line(line, len, path, &start, &end, &offset)) {
+		if (parse_line(line, len, path, st, &start, &end, &offset)) {
 			if (offset == 0) {
 				first = start;
 				have = end - start;
@@ -117,6 +135,8 @@ int mem_map_find(pid_t pid, const char *path, uint64_t size,
 {
 	char name[64];
 	_cleanup_free_ char *maps = NULL;
+	struct stat st;
+	bool there = stat(path, &st) == 0;
 	uint64_t start;
 	int r;
 
@@ -124,7 +144,7 @@ int mem_map_find(pid_t pid, const char *path, uint64_t size,
 	r = fd_read_file(AT_FDCWD, name, MAPS_MAX, &maps, NULL);
 	if (r < 0)
 		return err_sys(err, -r, "read '%s'", name);
-	if (mem_map_parse(maps, path, size, &start) < 0)
+	if (mem_map_parse(maps, path, there ? &st : NULL, size, &start) < 0)
 		return err_set(err, ERR_INTERNAL,
 			       "process %d has no private mapping of '%s'", pid,
 			       path);

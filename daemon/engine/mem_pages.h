@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct error;
@@ -49,9 +50,12 @@ struct mem_map {
 int mem_map_find(pid_t pid, const char *path, uint64_t size,
 		 struct mem_map *ret, struct error *err);
 
-/* The same in the text of a maps file. Pure. 0 or -ENOENT. */
-int mem_map_parse(const char *maps, const char *path, uint64_t size,
-		  uint64_t *ret_start);
+/*
+ * The same in the text of a maps file, by @path or by @st's device and inode
+ * (NULL: the file is gone). Pure. 0 or -ENOENT.
+ */
+int mem_map_parse(const char *maps, const char *path, const struct stat *st,
+		  uint64_t size, uint64_t *ret_start);
 
 /* The process's own pages; the guest must stand still. */
 int mem_pages_written(const struct mem_map *map, struct page_runs *ret,

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PRESENT (1ull << 63)
@@ -54,10 +55,11 @@ static void a_mapping_is_found_by_its_file(void **state)
 
 	(void)state;
 	assert_int_equal(
-		mem_map_parse(maps, "/t/template.ram", 0x100000, &start), 0);
+		mem_map_parse(maps, "/t/template.ram", NULL, 0x100000, &start),
+		0);
 	assert_true(start == 0x7f0010000000);
 	assert_int_equal(
-		mem_map_parse(maps, "/t/template.ram", 0x200000, &start),
+		mem_map_parse(maps, "/t/template.ram", NULL, 0x200000, &start),
 		-ENOENT);
 }
 
@@ -69,8 +71,24 @@ static void a_mapping_in_pieces_is_one(void **state)
 	uint64_t start;
 
 	(void)state;
-	assert_int_equal(mem_map_parse(maps, "/t/ram", 0x20000, &start), 0);
+	assert_int_equal(mem_map_parse(maps, "/t/ram", NULL, 0x20000, &start),
+			 0);
 	assert_true(start == 0x10000);
+}
+
+static void a_mapping_seen_from_another_root_is_found(void **state)
+{
+	static const char maps[] =
+		"10000-20000 rw-p 00000000 08:01 9 /chroot/t/ram\n";
+	struct stat st = { .st_dev = makedev(8, 1), .st_ino = 9 };
+	uint64_t start;
+
+	(void)state;
+	assert_int_equal(mem_map_parse(maps, "/t/ram", &st, 0x10000, &start),
+			 0);
+	st.st_ino = 8;
+	assert_int_equal(mem_map_parse(maps, "/t/ram", &st, 0x10000, &start),
+			 -ENOENT);
 }
 
 static void a_shared_mapping_is_none(void **state)
@@ -79,7 +97,7 @@ static void a_shared_mapping_is_none(void **state)
 	uint64_t start;
 
 	(void)state;
-	assert_int_equal(mem_map_parse(maps, "/t/ram", 0x10000, &start),
+	assert_int_equal(mem_map_parse(maps, "/t/ram", NULL, 0x10000, &start),
 			 -ENOENT);
 }
 
@@ -153,6 +171,7 @@ int main(int argc, char **argv)
 			own_pages_are_present_and_of_no_file_or_swapped),
 		cmocka_unit_test(a_mapping_is_found_by_its_file),
 		cmocka_unit_test(a_mapping_in_pieces_is_one),
+		cmocka_unit_test(a_mapping_seen_from_another_root_is_found),
 		cmocka_unit_test(a_shared_mapping_is_none),
 		cmocka_unit_test(pages_are_copied_out_of_and_into_a_process),
 		cmocka_unit_test(pages_beyond_the_memory_are_refused),
