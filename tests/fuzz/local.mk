@@ -16,6 +16,7 @@ FUZZ_TARGETS = \
 	%D%/fuzz_image_archive \
 	%D%/fuzz_image_manifest \
 	%D%/fuzz_ipc \
+	%D%/fuzz_peek \
 	%D%/fuzz_peer \
 	%D%/fuzz_mem_file \
 	%D%/fuzz_refused \
@@ -40,6 +41,9 @@ tests_fuzz_fuzz_dns_answer_LDADD = $(FUZZ_RESOLVER_LIBS)
 
 tests_fuzz_fuzz_dns_query_SOURCES = %D%/fuzz_dns_query.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_dns_query_LDADD = $(FUZZ_RESOLVER_LIBS)
+
+tests_fuzz_fuzz_peek_SOURCES = %D%/fuzz_peek.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_peek_LDADD = libsplice.a $(FUZZ_LINK)
 
 tests_fuzz_fuzz_grpc_client_SOURCES = %D%/fuzz_grpc_client.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_grpc_client_LDADD = $(FUZZ_GRPC_LIBS)

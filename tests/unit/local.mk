@@ -14,6 +14,8 @@ UNIT_TESTS += %D%/test_policy_match
 tests_unit_test_policy_match_LDADD = libresolver.a $(LDADD)
 UNIT_TESTS += %D%/test_resolver
 tests_unit_test_resolver_LDADD = libresolver.a libproto.a $(LDADD) $(PROTOBUF_C_LIBS)
+UNIT_TESTS += %D%/test_peek
+tests_unit_test_peek_LDADD = libsplice.a $(LDADD)
 UNIT_TESTS += %D%/test_denial
 tests_unit_test_denial_LDADD = libengine.a $(LDADD)
 # The engine's tests: fakes for what is outside of it.
