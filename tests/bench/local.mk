@@ -5,4 +5,4 @@ EXTRA_PROGRAMS = %D%/bench_client %D%/peer_init
 %C%_peer_init_LDADD =
 %C%_peer_init_LDFLAGS = -static
 %C%_peer_init_CFLAGS = -std=gnu11 -O2 $(WARN_CFLAGS)
-EXTRA_DIST += %D%/recipe scripts/bench scripts/node-rig
+EXTRA_DIST += %D%/recipe

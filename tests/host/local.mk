@@ -1,5 +1,4 @@
 # Tests that need root, a libvirtd (scripts/private-libvirtd) and QEMU.
-EXTRA_DIST += scripts/private-libvirtd
 check_PROGRAMS += %D%/hv_driver %D%/guest_init
 %C%_hv_driver_LDADD = $(ENGINE_LIBS)
 %C%_hv_driver_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(LIBVIRT_CFLAGS)
