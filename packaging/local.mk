@@ -9,7 +9,8 @@ tmpfilesdir = $(prefix)/lib/tmpfiles.d
 modulesloaddir = $(prefix)/lib/modules-load.d
 completiondir = $(datadir)/bash-completion/completions
 
-dist_man_MANS = %D%/sandboxctl.1 %D%/sandboxd.8 %D%/sandboxd.conf.5
+dist_man_MANS = %D%/sandboxctl.1 %D%/sandboxd.8 %D%/sandboxd.conf.5 \
+	%D%/sandboxd-metrics.7
 nodist_systemunit_DATA = %D%/sandboxd.service
 EXTRA_DIST += %D%/sandboxd.service.in %D%/sandboxd.conf \
 	%D%/sandboxctl.bash %D%/sandboxd.sysusers %D%/sandboxd.tmpfiles \

@@ -246,6 +246,14 @@ struct grpc_call *grpc_call_start(struct grpc_conn *conn, const char *path,
 void grpc_call_accept(struct grpc_call *call, const struct grpc_call_ops *ops,
 		      void *arg);
 
+/* Tell @fn too how the call ends, after its owner; for who counts calls. @name
+ * and @since_us are passed back; all are borrowed.
+ */
+typedef void (*grpc_watch_fn)(const struct grpc_status *st, const char *name,
+			      uint64_t since_us, void *arg);
+void grpc_call_watch(struct grpc_call *call, grpc_watch_fn fn, const char *name,
+		     uint64_t since_us, void *arg);
+
 /**
  * grpc_call_send() - Queue one message (copied)
  *

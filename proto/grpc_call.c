@@ -240,12 +240,24 @@ void grpc_call_dispatch(struct grpc_call *call)
 		if (call->ops)
 			call->ops->done(call, &call->done_status, call->arg);
 		call->ops = NULL;
+		if (call->watch.fn)
+			call->watch.fn(&call->done_status, call->watch.name,
+				       call->watch.since_us, call->watch.arg);
 	}
 	if (call->done_told && (call->stream_gone || call->conn->failed))
 		call_free(call);
 }
 
 /* ---- what owners do ---- */
+
+void grpc_call_watch(struct grpc_call *call, grpc_watch_fn fn, const char *name,
+		     uint64_t since_us, void *arg)
+{
+	call->watch.fn = fn;
+	call->watch.name = name;
+	call->watch.since_us = since_us;
+	call->watch.arg = arg;
+}
 
 struct grpc_call *grpc_call_start(struct grpc_conn *conn, const char *path,
 				  uint64_t timeout_ms,

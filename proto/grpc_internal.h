@@ -193,6 +193,12 @@ struct grpc_call {
 	bool done_due;	  /* @done_status is final */
 	bool done_told;
 	struct grpc_status done_status;
+	struct {
+		grpc_watch_fn fn;
+		const char *name;
+		uint64_t since_us;
+		void *arg;
+	} watch;
 };
 
 enum grpc_drain {

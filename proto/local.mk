@@ -4,6 +4,7 @@ PROTOS = \
 	%D%/sandbox/agent/v1/agent.proto \
 	%D%/sandbox/ipc/v1/image.proto \
 	%D%/sandbox/ipc/v1/ipc.proto \
+	%D%/sandbox/ipc/v1/metrics.proto \
 	%D%/sandbox/ipc/v1/resolver.proto \
 	%D%/google/rpc/status.proto \
 	%D%/google/rpc/error_details.proto \

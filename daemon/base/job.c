@@ -29,7 +29,7 @@ struct job_pool {
 	struct list done;  /* run, and @done not yet called */
 	bool stopping;
 	unsigned int refs; /* the owner, and each deliver() on its way */
-	unsigned int n_threads;
+	unsigned int n_threads, running;
 	pthread_t threads[];
 };
 
@@ -89,11 +89,13 @@ static void *worker(void *arg)
 		if (pool->stopping)
 			break;
 		job = take_first(&pool->queue);
+		pool->running++;
 		pthread_mutex_unlock(&pool->lock);
 
 		job->rc = job->ops->run(job->arg, &job->err);
 
 		pthread_mutex_lock(&pool->lock);
+		pool->running--;
 		list_add_tail(&pool->done, &job->link);
 		if (!pool->stopping) {
 			pool->refs++;
@@ -171,5 +173,16 @@ void job_start(struct job_pool *pool, const struct job_ops *ops, void *arg)
 	pthread_mutex_lock(&pool->lock);
 	list_add_tail(&pool->queue, &job->link);
 	pthread_cond_signal(&pool->wake);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void job_pool_use(struct job_pool *pool, unsigned int *ret_queued,
+		  unsigned int *ret_running)
+{
+	*ret_queued = 0;
+	pthread_mutex_lock(&pool->lock);
+	for (struct list *l = pool->queue.next; l != &pool->queue; l = l->next)
+		++*ret_queued;
+	*ret_running = pool->running;
 	pthread_mutex_unlock(&pool->lock);
 }

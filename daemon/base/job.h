@@ -31,4 +31,8 @@ struct job_pool *job_pool_free(struct job_pool *pool);
 /* Main thread. @arg is the job's from now until @done. */
 void job_start(struct job_pool *pool, const struct job_ops *ops, void *arg);
 
+/* How many wait, and how many run, now. */
+void job_pool_use(struct job_pool *pool, unsigned int *ret_queued,
+		  unsigned int *ret_running);
+
 #endif /* BASE_JOB_H */

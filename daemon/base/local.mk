@@ -11,6 +11,9 @@ libbase_a_SOURCES = \
 	%D%/list.h \
 	%D%/log.c %D%/log.h \
 	%D%/loop.c %D%/loop.h \
+	%D%/measure.c %D%/measure.h \
 	%D%/mem.c %D%/mem.h \
-	%D%/str.c %D%/str.h
+	%D%/prom.c %D%/prom.h \
+	%D%/str.c %D%/str.h \
+	%D%/utf8.c %D%/utf8.h
 libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(OPENSSL_CFLAGS) $(SECCOMP_CFLAGS)

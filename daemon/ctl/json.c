@@ -2,7 +2,7 @@
 /* json.c - protobuf messages as JSON, by their descriptors */
 #include "ctl/json.h"
 
-#include "ctl/text.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -23,7 +23,7 @@ void json_string(FILE *out, const char *s)
 
 	fputc('"', out);
 	for (size_t i = 0; i < len;) {
-		size_t n = text_utf8((const uint8_t *)s + i, len - i, &cp);
+		size_t n = utf8_decode((const uint8_t *)s + i, len - i, &cp);
 
 		if (n == 0) {
 			fputs("\\ufffd", out);

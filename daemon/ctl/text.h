@@ -11,10 +11,6 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Length of the valid UTF-8 sequence at @s, or 0; *@cp is what it stands for.
- */
-size_t text_utf8(const uint8_t *s, size_t len, uint32_t *cp);
-
 /* @data with control characters and what is not UTF-8 as \xNN; the caller's to
  * free.
  */

@@ -18,6 +18,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,9 +59,19 @@ static int bind_unix(struct engine *e, struct error *err)
 	return 0;
 }
 
-static int bind_tcp(struct engine *e, struct error *err)
+static bool is_loopback(const struct sockaddr *sa)
 {
-	_cleanup_free_ char *host = xstrdup(e->config->listen);
+	if (sa->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)sa)
+				     ->sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(
+		&((const struct sockaddr_in6 *)sa)->sin6_addr);
+}
+
+int api_bind_tcp(const char *key, const char *address, bool loopback,
+		 int *ret_fd, struct error *err)
+{
+	_cleanup_free_ char *host = xstrdup(address);
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICHOST |
 					      AI_NUMERICSERV,
 				  .ai_socktype = SOCK_STREAM };
@@ -70,8 +81,8 @@ static int bind_tcp(struct engine *e, struct error *err)
 	int one = 1, r;
 
 	if (!port)
-		return err_set(err, ERR_INVALID,
-			       "[api] listen: '%s' is not ADDRESS:PORT", host);
+		return err_set(err, ERR_INVALID, "%s: '%s' is not ADDRESS:PORT",
+			       key, host);
 	*port++ = '\0';
 	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
 		host[strlen(host) - 1] = '\0';
@@ -79,8 +90,14 @@ static int bind_tcp(struct engine *e, struct error *err)
 	}
 	r = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
 	if (r != 0)
-		return err_set(err, ERR_INVALID, "[api] listen: '%s': %s",
-			       e->config->listen, gai_strerror(r));
+		return err_set(err, ERR_INVALID, "%s: '%s': %s", key, address,
+			       gai_strerror(r));
+	if (loopback && !is_loopback(found->ai_addr)) {
+		freeaddrinfo(found);
+		return err_set(err, ERR_INVALID,
+			       "%s: '%s' is not a loopback address", key,
+			       address);
+	}
 	fd = socket(found->ai_family,
 		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0)
@@ -89,9 +106,8 @@ static int bind_tcp(struct engine *e, struct error *err)
 	    listen(fd, API_BACKLOG) < 0;
 	freeaddrinfo(found);
 	if (r)
-		return err_sys(err, errno, "listen on '%s'",
-			       e->config->listen);
-	e->tls_fd = TAKE_FD(fd);
+		return err_sys(err, errno, "listen on '%s'", address);
+	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
@@ -99,7 +115,10 @@ int api_bind(struct engine *e, struct error *err)
 {
 	if (bind_unix(e, err) < 0)
 		return -1;
-	return e->config->listen ? bind_tcp(e, err) : 0;
+	if (!e->config->listen)
+		return 0;
+	return api_bind_tcp("[api] listen", e->config->listen, false,
+			    &e->tls_fd, err);
 }
 
 static size_t open_tls(const struct config *c, int fds[3])

@@ -105,6 +105,8 @@ static const struct key keys[] = {
 	{ "events", "cost_memory_gib_hour", T_COST, AT(rates.memory_gib_hour), 0, 0 },
 	{ "events", "cost_disk_gib_hour", T_COST, AT(rates.disk_gib_hour), 0, 0 },
 	{ "metrics", "listen",		T_STRING, AT(metrics_listen), 0, 0 },
+	{ "metrics", "remote",		T_BOOL,	AT(metrics_remote), 0, 0 },
+	{ "metrics", "user",		T_STRING, AT(metrics_user), 0, 0 },
 	{ "paths", "libexec",		T_PATH,	AT(libexec), 0, 0 },
 };
 /* clang-format on */
@@ -514,6 +516,7 @@ static struct config *config_new(void)
 		.ports_domain = xstrdup("localhost"),
 		.events_max = 100000,
 		.events_age_ms = 7ull * 86400000,
+		.metrics_user = xstrdup("sandboxd"),
 		.libexec = xstrdup(PKGLIBEXECDIR),
 	};
 	return config;

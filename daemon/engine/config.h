@@ -117,7 +117,9 @@ struct config {
 	uint64_t events_max, events_age_ms;
 	struct config_rates rates;
 	/* [metrics] */
-	char *metrics_listen;
+	char *metrics_listen; /* "address:port"; NULL: nobody may ask */
+	bool metrics_remote;  /* also on an address that others reach */
+	char *metrics_user;
 	/* [paths] */
 	char *libexec;
 };

@@ -22,6 +22,7 @@
 #include "engine/expose.h"
 #include "engine/image_use.h"
 #include "engine/lease.h"
+#include "engine/metrics_link.h"
 #include "engine/pool.h"
 #include "engine/port.h"
 #include "engine/quota.h"
@@ -173,6 +174,7 @@ static void on_denied(uint32_t slot, const struct net_denial *denial, void *arg)
 		return;
 	snprintf(port, sizeof(port), "%u", denial->port);
 	snprintf(count, sizeof(count), "%u", denial->count);
+	e->metrics.denied += denial->count;
 	event_emit(e, "egress.denied", sb->row.id,
 		   EVENT_DATA({ "target", denial->target }, { "port", port },
 			      { "protocol", denial->protocol },
@@ -406,6 +408,20 @@ static int open_front(struct engine *e, struct error *err)
 			      err);
 }
 
+static int open_metrics(struct engine *e, struct error *err)
+{
+	_cleanup_free_ char *program =
+		xasprintf("%s/sandboxd-metrics", e->config->libexec);
+	uid_t uid;
+	gid_t gid;
+
+	if (!e->config->metrics_listen)
+		return 0;
+	if (find_user(e->config->metrics_user, &uid, &gid, err) < 0)
+		return -1;
+	return metrics_link_new(e, program, uid, gid, &e->metrics_link, err);
+}
+
 static int open_store(struct engine *e, struct error *err)
 {
 	_cleanup_free_ char *path =
@@ -438,6 +454,7 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 	list_init(&e->leases);
 	list_init(&e->drains);
 	list_init(&e->forks);
+	list_init(&e->gatherings);
 	return e;
 }
 
@@ -449,6 +466,7 @@ int engine_new(struct loop *loop, struct job_pool *jobs, struct config *config,
 	if (make_dirs(e, err) < 0 || open_store(e, err) < 0 ||
 	    api_bind(e, err) < 0 || open_network(e, err) < 0 ||
 	    open_images(e, err) < 0 || open_front(e, err) < 0 ||
+	    open_metrics(e, err) < 0 ||
 	    recover_begin(e, err) < 0) {
 		engine_halt(e);
 		e->failed = true;
@@ -480,6 +498,7 @@ void engine_halt(struct engine *e)
 	e->stopping = true;
 	e->closing = true;
 	/* Requests that wait for it are answered here, and park. */
+	e->metrics_link = metrics_link_free(e->metrics_link);
 	e->front = front_link_free(e->front);
 	e->images = image_store_free(e->images);
 }
@@ -493,6 +512,7 @@ struct engine *engine_free(struct engine *e)
 	calls_free(e);
 	list_for_each(&e->tasks, t, struct task, link)
 		task_free(t);
+	metrics_guests_free(e);
 	rpc_forks_free(e);
 	leases_void(e);
 	rpc_drains_free(e);
@@ -508,6 +528,7 @@ struct engine *engine_free(struct engine *e)
 	ports_free(e->ports);
 	quota_free(e->quota);
 	store_close(e->store);
+	metrics_fini(&e->metrics);
 	free(e->private_allowed);
 	fd_close(&e->api_fd);
 	fd_close(&e->tls_fd);

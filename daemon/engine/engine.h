@@ -14,6 +14,7 @@
 #include "engine/front_link.h"
 #include "engine/hv.h"
 #include "engine/image.h"
+#include "engine/metrics.h"
 #include "engine/net.h"
 #include "engine/sandbox.h"
 #include "engine/slots.h"
@@ -25,6 +26,7 @@
 struct error;
 struct job_pool;
 struct loop;
+struct metrics_link;
 struct ports;
 struct quota;
 
@@ -70,6 +72,9 @@ struct engine {
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
 	int api_fd, tls_fd; /* listening; -EBADF */
+	struct metrics metrics;
+	struct metrics_link *metrics_link; /* NULL: nobody may ask */
+	struct list gatherings;		   /* metrics_guest.c */
 	struct net_rule *private_allowed;
 	void (*idle)(void *arg); /* closing, and the last task ended */
 	void *idle_arg;

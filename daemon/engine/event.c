@@ -37,6 +37,7 @@ void event_add(struct engine *e, const char *type, const char *sandbox_id,
 	snprintf(event.type, sizeof(event.type), "%s", type);
 	snprintf(event.sandbox_id, sizeof(event.sandbox_id), "%s", sandbox_id);
 	store_event_add(e->store, &event);
+	tally_add(&e->metrics.events, event.type, 1);
 }
 
 int event_commit(struct engine *e, struct error *err)

@@ -360,6 +360,11 @@ struct front_link *front_link_free(struct front_link *front)
 	return NULL;
 }
 
+uint64_t front_link_restarts(const struct front_link *front)
+{
+	return helper_epoch(front->helper);
+}
+
 pid_t front_link_pid(const struct front_link *front)
 {
 	return helper_pid(front->helper);
@@ -574,5 +579,17 @@ void front_link_drain(struct front_link *front, front_answer_fn answer,
 
 	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_DRAIN;
 	m.drain = &drain;
+	request(front, &m, NULL, answer, arg);
+}
+
+void front_link_count(struct front_link *front, front_answer_fn answer,
+		      void *arg)
+{
+	Sandbox__Ipc__V1__EngineMessage m =
+		SANDBOX__IPC__V1__ENGINE_MESSAGE__INIT;
+	Sandbox__Ipc__V1__Count count = SANDBOX__IPC__V1__COUNT__INIT;
+
+	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_COUNT;
+	m.count = &count;
 	request(front, &m, NULL, answer, arg);
 }

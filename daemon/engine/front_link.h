@@ -107,6 +107,9 @@ int front_link_new(struct loop *loop, const struct front_link_config *config,
  */
 struct front_link *front_link_free(struct front_link *front);
 
+/* How many processes there were before this one. */
+uint64_t front_link_restarts(const struct front_link *front);
+
 /* The process now, 0 between two. */
 pid_t front_link_pid(const struct front_link *front);
 
@@ -178,6 +181,10 @@ void front_link_listen_port(struct front_link *front, const char *sandbox_id,
 /* Close that listener and cut its connections. */
 void front_link_unlisten_port(struct front_link *front, const char *sandbox_id,
 			      uint16_t port, front_answer_fn answer, void *arg);
+
+/* What front has counted: a packed FrontCounts. */
+void front_link_count(struct front_link *front, front_answer_fn answer,
+		      void *arg);
 
 /* GOAWAY to all clients; answered when their calls have ended. */
 void front_link_drain(struct front_link *front, front_answer_fn answer,

@@ -20,6 +20,9 @@ static int run(void *arg, struct error *err)
 	const char *template = or_null(c->template_dir);
 	const char *snapshot = or_null(c->snapshot_dir);
 
+	/* Its process tells only while it lives. */
+	if (c->op == HV_DESTROY || (c->op == HV_SAVE && !c->flag))
+		ops->stats(c->hv, c->spec.uuid, &c->cpu_ms, &c->memory, NULL);
 	switch (c->op) {
 	case HV_START:
 		return ops->start(c->hv, &c->spec, template, snapshot, c->flag,
@@ -57,6 +60,8 @@ static void done(void *arg, int rc, const struct error *err)
 {
 	struct hv_call *c = arg;
 
+	metrics_hv(&c->engine->metrics, c->op, rc < 0,
+		   measure_since(c->began_us));
 	c->done(c, rc, err);
 	fd_close(&c->fd);
 	free(c->list);
@@ -72,5 +77,7 @@ void hv_call_start(struct engine *e, const struct hv_call *call)
 	c->fd = -EBADF;
 	c->list = NULL;
 	c->hv = e->hv;
+	c->engine = e;
+	c->began_us = measure_now();
 	job_start(e->jobs, &job, c);
 }

@@ -34,7 +34,8 @@ typedef void (*hv_call_fn)(struct hv_call *call, int rc,
  * struct hv_call - The operation, its arguments and what it brought
  *
  * Fill in, give to hv_call_start(), which copies it. @done sees the copy,
- * which goes after it.  @progress is borrowed for as long as the job takes.
+ * which goes after it.  @cpu_ms is also what the guest had used when its
+ * destroy or last save began.  @progress is borrowed for as long as the job takes.
  */
 struct hv_call {
 	enum hv_call_op op;
@@ -51,6 +52,8 @@ struct hv_call {
 	char (*list)[HV_UUID_SIZE];
 	int n;
 	struct hv *hv;
+	struct engine *engine;
+	uint64_t began_us;
 };
 
 void hv_call_start(struct engine *e, const struct hv_call *call);

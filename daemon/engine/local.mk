@@ -7,7 +7,7 @@ libengine_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS) \
 	$(INIH_CFLAGS) $(OPENSSL_CFLAGS) $(JSONC_CFLAGS)
 ENGINE_LIBS = libengine.a libproto.a libbase.a $(SYSTEMD_LIBS) \
 	$(PROTOBUF_C_LIBS) $(SQLITE_LIBS) $(INIH_LIBS) $(LIBVIRT_LIBS) \
-	$(LIBNL_LIBS) $(OPENSSL_LIBS) $(ZSTD_LIBS) $(JSONC_LIBS)
+	$(LIBNL_LIBS) $(OPENSSL_LIBS) $(ZSTD_LIBS) $(JSONC_LIBS) -lm
 libengine_a_SOURCES = %D%/hv.h %D%/image.h %D%/net.h %D%/slot.h
 libengine_a_SOURCES += %D%/front_link.c %D%/front_link.h
 libengine_a_SOURCES += %D%/helper.c %D%/helper.h
@@ -88,6 +88,12 @@ libengine_a_SOURCES += \
 	%D%/pb.h \
 	%D%/pool.c \
 	%D%/pool.h \
+	%D%/metrics.c \
+	%D%/metrics.h \
+	%D%/metrics_guest.c \
+	%D%/metrics_link.c \
+	%D%/metrics_link.h \
+	%D%/metrics_node.c \
 	%D%/recover.c \
 	%D%/recover.h \
 	%D%/rpc.c \

@@ -355,22 +355,33 @@ static int count_set(struct net *net, const char *set, const char *tap,
 	return 0;
 }
 
-int net_counters(struct net *net, const struct slot *slot,
-		 struct net_counters *ret, struct error *err)
+int net_traffic(struct net *net, const struct slot *slot,
+		struct net_counters *ret, struct error *err)
 {
 	struct net_counters c = { 0 };
 	struct link_counters l;
 
 	if (link_counters(net->links, slot->tap, &l, err) < 0 ||
 	    count_set(net, NETPOL_ALLOWED, slot->tap, &c.allowed, err) < 0 ||
-	    count_set(net, NETPOL_DENIED, slot->tap, &c.denied, err) < 0 ||
-	    conntrack_each(net->nft, slot->mark, count_flow, &c.flows, err) < 0)
+	    count_set(net, NETPOL_DENIED, slot->tap, &c.denied, err) < 0)
 		return -1;
 	/* What the host receives the guest has sent. */
 	c.rx_bytes = l.tx_bytes;
 	c.rx_packets = l.tx_packets;
 	c.tx_bytes = l.rx_bytes;
 	c.tx_packets = l.rx_packets;
+	*ret = c;
+	return 0;
+}
+
+int net_counters(struct net *net, const struct slot *slot,
+		 struct net_counters *ret, struct error *err)
+{
+	struct net_counters c;
+
+	if (net_traffic(net, slot, &c, err) < 0 ||
+	    conntrack_each(net->nft, slot->mark, count_flow, &c.flows, err) < 0)
+		return -1;
 	*ret = c;
 	return 0;
 }

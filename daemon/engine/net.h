@@ -134,6 +134,9 @@ int net_sweep(struct net *net, struct error *err);
 
 int net_counters(struct net *net, const struct slot *slot,
 		 struct net_counters *ret, struct error *err);
+/* The same without flows, which cost a walk through all of the host's. */
+int net_traffic(struct net *net, const struct slot *slot,
+		struct net_counters *ret, struct error *err);
 size_t net_denials(struct net *net, const struct slot *slot,
 		   struct net_denial ret[NET_DENIALS_MAX]);
 

@@ -66,6 +66,9 @@ int rpc_remove_template(struct call *call, struct error *err);
 int rpc_get_node(struct call *call, struct error *err);
 int rpc_drain_node(struct call *call, struct error *err);
 
+/* Bytes that a sandbox's own files take on disk. */
+uint64_t rpc_disk_bytes(struct engine *e, const struct sandbox *sb);
+
 /* Those that wait; without an answer. */
 void rpc_drains_free(struct engine *e);
 void rpc_forks_free(struct engine *e);

@@ -60,7 +60,7 @@ struct stats {
 	Sandbox__Node__V1__GetStatsResponse r;
 };
 
-static uint64_t disk_bytes(struct engine *e, const struct sandbox *sb)
+uint64_t rpc_disk_bytes(struct engine *e, const struct sandbox *sb)
 {
 	char path[PATH_MAX];
 	uint64_t bytes = 0;
@@ -109,7 +109,7 @@ static void finish(struct stats *s)
 		s->r.denied = c.denied;
 	}
 	s->r.cpu_time_ms += sb->row.cpu_ms;
-	s->r.disk_bytes = disk_bytes(e, sb);
+	s->r.disk_bytes = rpc_disk_bytes(e, sb);
 	s->r.runtime_ms = sandbox_runtime_ms(sb);
 	s->r.cost = event_cost(sb, s->r.runtime_ms);
 	call_finish(s->call, &s->r.base);

@@ -87,6 +87,8 @@ struct sandbox_row {
  * @attached:	Front speaks to its agent
  * @leases:	Calls that keep it awake (lease.c)
  * @waiting:	Acquires that wait for it to run
+ * @seen_ms:	When its guest was last measured, monotonic; 0: never.  Of
+ *		@seen_generation: CPU time, host memory
  * @busy_boot_ms: When it was last in use, CLOCK_BOOTTIME
  * @want_terminate: Ends as soon as the task has; @end_reason says why
  */
@@ -103,6 +105,7 @@ struct sandbox {
 	bool counted, counted_running; /* account.c */
 	uint64_t busy_boot_ms;
 	uint64_t net_bytes_seen;
+	uint64_t seen_ms, seen_generation, seen_cpu_ms, seen_memory;
 	bool want_terminate;
 	char end_reason[128];
 	unsigned int end_failures;

@@ -145,6 +145,7 @@ static void commit(struct task *t)
 	if (old.next_snapshot[0])
 		engine_trash(e, "snapshots", old.next_snapshot);
 	snapshot_drop(e, last);
+	metrics_end(&e->metrics, sb->row.reason);
 	account_settle(sb);
 	task_next(t);
 }

@@ -57,7 +57,7 @@ static uint64_t network_bytes(struct sandbox *sb)
 	struct net_counters c;
 
 	if (sb->row.slot < 0 ||
-	    net_counters(sb->engine->net, &sb->slot, &c, NULL) < 0)
+	    net_traffic(sb->engine->net, &sb->slot, &c, NULL) < 0)
 		return 0;
 	return c.rx_bytes + c.tx_bytes;
 }

@@ -205,6 +205,7 @@ static void log_started(struct task *t)
 {
 	const struct log_fields f = { .sandbox_id = t->sb->row.id };
 
+	tally_add(&t->engine->metrics.starts, t->sb->row.start_kind, 1);
 	log_line(LOG_LEVEL_INFO, &f,
 		 "sandbox '%s': RUNNING (%s, generation %llu, %llu ms)",
 		 t->sb->row.id, t->sb->row.start_kind,

@@ -310,18 +310,26 @@ void store_rollback(struct store *store)
 
 int store_commit(struct store *store, struct error *err)
 {
+	uint64_t began = measure_now();
 	struct error why;
 
 	store_run(store, Q_COMMIT, "");
+	histogram_add(&store->stats.commits, measure_since(began));
 	if (!store->failed) {
 		store->in_transaction = false;
 		return 0;
 	}
+	store->stats.failures++;
 	why = store->err;
 	store_rollback(store);
 	if (err)
 		*err = why;
 	return -1;
+}
+
+const struct store_stats *store_stats(const struct store *store)
+{
+	return &store->stats;
 }
 
 void store_text(sqlite3_stmt *stmt, int column, char *ret, size_t size)

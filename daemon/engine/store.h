@@ -9,6 +9,7 @@
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
 
+#include "base/measure.h"
 #include "engine/sandbox.h"
 
 #include <stdbool.h>
@@ -35,6 +36,14 @@ void store_begin(struct store *store);
 /* All of it, or nothing and why. */
 int store_commit(struct store *store, struct error *err);
 void store_rollback(struct store *store);
+
+/* Commits since it was opened: how long they took, how many failed. */
+struct store_stats {
+	struct histogram commits;
+	uint64_t failures;
+};
+
+const struct store_stats *store_stats(const struct store *store);
 
 /* "" when there is none. */
 void store_meta_get(struct store *store, const char *key, char *ret,

@@ -56,6 +56,7 @@ struct store {
 	sqlite3_stmt *stmts[Q_COUNT];
 	bool in_transaction, failed;
 	struct error err;
+	struct store_stats stats;
 };
 
 /* Bind by @fmt: s text, i int64_t, b pointer and size_t. */

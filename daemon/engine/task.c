@@ -60,6 +60,8 @@ static void finish(struct task *t)
 
 	if (sb)
 		sb->task = NULL;
+	metrics_operation(&e->metrics, t->kind->name, t->cancelled,
+			  t->undoing, loop_now_ms() - t->began_ms);
 	t->kind->ended(t, t->undoing ? &t->err : NULL);
 	if (t->snapshot)
 		snapshot_unuse(e, t->snapshot);

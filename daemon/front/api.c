@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "front/control.h"
+#include "front/counts.h"
 #include "front/events.h"
 #include "front/health.h"
 #include "front/proxy.h"
@@ -81,6 +82,7 @@ static bool accept_proxy(struct client *client, struct grpc_call *call,
 		for (const struct proxy_method *m = tables[i]; m->name; m++) {
 			if (strcmp(method, m->name))
 				continue;
+			counts_watch(client->front, call, m->name);
 			proxy_accept(client, call, m);
 			return true;
 		}
@@ -94,6 +96,7 @@ static bool accept_node(struct client *client, struct grpc_call *call,
 	for (size_t i = 0; i < N(controls); i++) {
 		if (strcmp(method, controls[i].method))
 			continue;
+		counts_watch(client->front, call, controls[i].method);
 		control_accept(client, call, controls[i].method,
 			       controls[i].request);
 		return true;
@@ -101,6 +104,7 @@ static bool accept_node(struct client *client, struct grpc_call *call,
 	for (size_t i = 0; i < N(others); i++) {
 		if (strcmp(method, others[i].method))
 			continue;
+		counts_watch(client->front, call, others[i].method);
 		others[i].accept(client, call);
 		return true;
 	}
@@ -118,6 +122,7 @@ void api_accept(struct client *client, struct grpc_call *call, const char *path)
 		return;
 	if (client->front->reflection && reflection_accept(call, path))
 		return;
+	counts_watch(client->front, call, "unknown");
 	grpc_status_set(&st, GRPC_UNIMPLEMENTED, "UNIMPLEMENTED",
 			"no such method");
 	grpc_call_finish(call, &st);

@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "front/agent_link.h"
+#include "front/counts.h"
 #include "front/events.h"
 #include "front/health.h"
 #include "front/listener.h"
@@ -153,6 +154,9 @@ static void on_message(const Sandbox__Ipc__V1__EngineMessage *m, int *fds,
 	case SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_DRAIN:
 		on_drain(front, m->id);
 		break;
+	case SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_COUNT:
+		counts_answer(front, m->id);
+		break;
 	default:
 		log_warn("a message of the engine is not known: ignored");
 		break;
@@ -206,6 +210,7 @@ struct front *front_free(struct front *front)
 	health_free(front->health);
 	free_identities(front);
 	SSL_CTX_free(front->tls);
+	measures_fini(&front->methods);
 	free(front);
 	return NULL;
 }

@@ -10,6 +10,7 @@
 #define FRONT_FRONT_H
 
 #include "base/list.h"
+#include "base/measure.h"
 #include "front/engine_link.h"
 #include "grpc.h"
 
@@ -52,6 +53,8 @@ struct front {
 	struct list ports;    /* ports.c */
 	struct list watchers; /* events.c */
 	uint64_t newest_event;
+	struct measures methods; /* counts.c */
+	unsigned int n_calls;
 
 	bool draining;
 	uint64_t drain_id;

@@ -8,6 +8,7 @@ libfront_a_SOURCES = \
 	%D%/api.c %D%/api.h \
 	%D%/check.c %D%/check.h \
 	%D%/control.c %D%/control.h \
+	%D%/counts.c %D%/counts.h \
 	%D%/engine_link.c %D%/engine_link.h \
 	%D%/events.c %D%/events.h \
 	%D%/exec.c \

@@ -224,3 +224,14 @@ void front_link_unlisten_port(struct front_link *front, const char *sandbox_id,
 	world.listening--;
 	answer(front, NULL, fn, arg);
 }
+
+void front_link_count(struct front_link *front, front_answer_fn fn, void *arg)
+{
+	answer(front, NULL, fn, arg);
+}
+
+uint64_t front_link_restarts(const struct front_link *front)
+{
+	(void)front;
+	return 0;
+}

@@ -148,6 +148,12 @@ int net_counters(struct net *net, const struct slot *slot,
 	return 0;
 }
 
+int net_traffic(struct net *net, const struct slot *slot,
+		struct net_counters *ret, struct error *err)
+{
+	return net_counters(net, slot, ret, err);
+}
+
 size_t net_denials(struct net *net, const struct slot *slot,
 		   struct net_denial ret[NET_DENIALS_MAX])
 {

@@ -124,3 +124,11 @@ UNIT_TESTS += %D%/test_engine
 %C%_test_engine_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_netpol
 tests_unit_test_netpol_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+# Metrics: the engine's text, and the process that serves it.
+ENGINE_RIG = %D%/engine_rig.c %D%/engine_rig.h %D%/fake_hv.c \
+	%D%/fake_front.c %D%/fake_image.c $(FAKES)
+UNIT_TESTS += %D%/test_metrics
+%C%_test_metrics_SOURCES = %D%/test_metrics.c $(ENGINE_RIG)
+%C%_test_metrics_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_metrics_http
+tests_unit_test_metrics_http_LDADD = $(METRICS_LIBS) $(CMOCKA_LIBS)

@@ -608,6 +608,81 @@ static void a_peer_of_another_uid_is_cut_off(void **state)
 	assert_int_equal(rig->front->n_clients, 0);
 }
 
+struct counted {
+	bool told;
+	Sandbox__Ipc__V1__FrontCounts *m;
+};
+
+static void on_counts(const struct error *err, const uint8_t *data, size_t len,
+		      void *arg)
+{
+	struct counted *c = arg;
+
+	assert_null(err);
+	c->m = sandbox__ipc__v1__front_counts__unpack(NULL, len, data);
+	c->told = true;
+}
+
+static uint64_t count_of(const struct counted *c, const char *method,
+			 const char *code)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < c->m->n_methods; i++) {
+		const Sandbox__Ipc__V1__FrontCounts__Method *m =
+			c->m->methods[i];
+
+		if (strcmp(m->method, method) || strcmp(m->code, code))
+			continue;
+		for (size_t b = 0; b < m->n_buckets; b++)
+			n += m->buckets[b];
+	}
+	return n;
+}
+
+static void calls_are_counted_by_method_and_code(void **state)
+{
+	Sandbox__Node__V1__GetNodeRequest m =
+		SANDBOX__NODE__V1__GET_NODE_REQUEST__INIT;
+	struct rig *rig = *state;
+	struct counted counted = { 0 };
+	struct client_call c, hangs;
+	struct client_conn cc;
+
+	rig_attach(rig, "sb_1");
+	rig->way = AGENT_HANG;
+	client_connect(rig, &cc);
+	client_unary(&cc, &c, "GetNode", &m.base);
+	client_unary(&cc, &c, "GetNode", &m.base);
+	err_set(&rig->call_err, ERR_NOT_FOUND, "no");
+	client_unary(&cc, &c, "GetNode", &m.base);
+	client_unary(&cc, &c, "Nonsense", &m.base);
+	client_exec(&cc, &hangs, "sb_1");
+	rig_until(rig, hangs.started);
+	front_link_count(rig->engine, on_counts, &counted);
+	rig_until(rig, counted.told);
+	assert_int_equal(count_of(&counted, "GetNode", "OK"), 2);
+	assert_int_equal(count_of(&counted, "GetNode", "NOT_FOUND"), 1);
+	assert_int_equal(count_of(&counted, "unknown", "UNIMPLEMENTED"), 1);
+	assert_int_equal(count_of(&counted, "Exec", "OK"), 0);
+	assert_int_equal(counted.m->calls, 1);
+	assert_int_equal(counted.m->connections, 1);
+	assert_int_equal(counted.m->agents, 1);
+	sandbox__ipc__v1__front_counts__free_unpacked(counted.m, NULL);
+
+	/* One that its client leaves is counted too. */
+	client_close(&cc);
+	counted.told = false;
+	rig_until(rig, rig->front->n_calls == 0);
+	front_link_count(rig->engine, on_counts, &counted);
+	rig_until(rig, counted.told);
+	assert_int_equal(count_of(&counted, "Exec", "OK"), 0);
+	assert_int_equal(count_of(&counted, "Exec", "CANCELLED") +
+				 count_of(&counted, "Exec", "UNAVAILABLE"),
+			 1);
+	sandbox__ipc__v1__front_counts__free_unpacked(counted.m, NULL);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -637,6 +712,7 @@ int main(int argc, char **argv)
 		T(at_connections_max_the_next_client_waits),
 		T(malformed_http2_ends_that_connection_only),
 		T(a_peer_of_another_uid_is_cut_off),
+		T(calls_are_counted_by_method_and_code),
 	};
 
 	if (argc > 1)

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server.c - between the engine, which has the text, and HTTP, which asks
+ *
+ * There is one question a page at most; its number tells a late answer from one
+ * to a later question.
+ */
+#include "metrics/server.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "metrics/http.h"
+#include "sandbox/ipc/v1/metrics.pb-c.h"
+
+#include <string.h>
+
+struct server {
+	struct loop *loop;
+	struct ipc *ipc;
+	struct http *http;
+	uint64_t last_id;
+	struct {
+		uint64_t id; /* 0: none is asked */
+		char *text;
+		size_t len;
+	} asked[HTTP_PAGES];
+};
+
+static void on_ask(enum http_page page, void *arg)
+{
+	struct server *server = arg;
+	Sandbox__Ipc__V1__Scrape m = SANDBOX__IPC__V1__SCRAPE__INIT;
+	uint8_t buf[64];
+	size_t len;
+
+	free(TAKE_PTR(server->asked[page].text));
+	server->asked[page].len = 0;
+	server->asked[page].id = ++server->last_id;
+	m.id = server->last_id;
+	m.kind = page == HTTP_NODE
+			 ? SANDBOX__IPC__V1__SCRAPE__KIND__KIND_NODE
+			 : SANDBOX__IPC__V1__SCRAPE__KIND__KIND_SANDBOXES;
+	len = sandbox__ipc__v1__scrape__pack(&m, buf);
+	ipc_send(server->ipc, buf, len, NULL, 0, NULL);
+}
+
+static void on_answer(struct server *server,
+		      const Sandbox__Ipc__V1__ScrapeAnswer *m)
+{
+	for (int i = 0; i < HTTP_PAGES; i++) {
+		size_t len = server->asked[i].len;
+
+		if (!m->id || server->asked[i].id != m->id)
+			continue;
+		if (!m->refused && len + m->text.len <= SERVER_TEXT_MAX) {
+			server->asked[i].text =
+				xrealloc(server->asked[i].text,
+					 len + m->text.len + 1, 1);
+			memcpy(server->asked[i].text + len, m->text.data,
+			       m->text.len);
+			server->asked[i].len += m->text.len;
+		}
+		if (m->more)
+			return;
+		server->asked[i].id = 0;
+		http_answer(server->http, (enum http_page)i,
+			    TAKE_PTR(server->asked[i].text),
+			    server->asked[i].len);
+		return;
+	}
+}
+
+static void on_listen(struct server *server, int *fds, size_t n_fds)
+{
+	struct error err;
+
+	if (n_fds != 1 || server->http) {
+		log_err("a second Listen, or one without its socket");
+		return;
+	}
+	if (http_new(server->loop, TAKE_FD(fds[0]), on_ask, server,
+		     &server->http, &err) == 0)
+		return;
+	log_err("%s", err.msg);
+	loop_stop(server->loop, 1);
+}
+
+static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
+		       int *fds, size_t n_fds, void *arg)
+{
+	Sandbox__Ipc__V1__MetricsCommand *m =
+		sandbox__ipc__v1__metrics_command__unpack(NULL, len, data);
+	struct server *server = arg;
+
+	(void)ipc;
+	if (m && m->body_case == SANDBOX__IPC__V1__METRICS_COMMAND__BODY_LISTEN)
+		on_listen(server, fds, n_fds);
+	else if (m &&
+		 m->body_case == SANDBOX__IPC__V1__METRICS_COMMAND__BODY_ANSWER)
+		on_answer(server, m->answer);
+	if (m)
+		sandbox__ipc__v1__metrics_command__free_unpacked(m, NULL);
+}
+
+static void on_closed(struct ipc *ipc, const char *why, void *arg)
+{
+	struct server *server = arg;
+
+	(void)ipc;
+	(void)why;
+	loop_stop(server->loop, 0);
+}
+
+static const struct ipc_ops ipc_ops = { .message = on_message,
+					.closed = on_closed };
+
+int server_new(struct loop *loop, int ipc_fd, struct server **ret,
+	       struct error *err)
+{
+	struct server *server = xcalloc(1, sizeof(*server));
+
+	server->loop = loop;
+	if (ipc_new(loop, ipc_fd, &ipc_ops, server, &server->ipc, err) < 0) {
+		free(server);
+		return -1;
+	}
+	*ret = server;
+	return 0;
+}
+
+struct server *server_free(struct server *server)
+{
+	if (!server)
+		return NULL;
+	http_free(server->http);
+	ipc_free(server->ipc);
+	for (int i = 0; i < HTTP_PAGES; i++)
+		free(server->asked[i].text);
+	free(server);
+	return NULL;
+}
