@@ -225,13 +225,20 @@ static bool put_domain(FILE *f, const struct guest_spec *spec,
 		"  <cpu mode='%s' check='none'%s>\n"
 		"    <feature policy='disable' name='svm'/>\n"
 		"    <feature policy='disable' name='vmx'/>\n"
+		"%s"
 		"  </cpu>\n"
 		"  <clock offset='utc'/>\n"
 		"  <on_poweroff>destroy</on_poweroff>\n"
 		"  <on_reboot>destroy</on_reboot>\n"
 		"  <on_crash>destroy</on_crash>\n",
 		kvm ? "host-passthrough" : "maximum",
-		kvm ? " migratable='on'" : "");
+		kvm ? " migratable='on'" : "",
+		/* Without svm the emulated CPU has no leaf that tells its
+		 * address sizes; Linux then takes 48 bits for granted, and with
+		 * five-level paging all its own addresses for invalid: every
+		 * path that it tells (/proc/self/exe) is "xxxx".
+		 */
+		kvm ? "" : "    <feature policy='disable' name='la57'/>\n");
 	if (!put_devices(f, spec, opt))
 		return false;
 	fprintf(f,

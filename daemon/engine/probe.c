@@ -204,7 +204,7 @@ int probe_run(enum probe_wish wish, const char *qemu, const char *kernel,
 		wish == PROBE_TCG ? "the configuration asks for it"
 				  : "no guest boots under KVM here");
 	r.accelerator = HV_ACCEL_TCG;
-	snprintf(r.cpu_model, sizeof(r.cpu_model), "tcg-max");
+	snprintf(r.cpu_model, sizeof(r.cpu_model), "tcg-max-48");
 	*ret = r;
 	return 0;
 }

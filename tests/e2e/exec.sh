@@ -44,6 +44,11 @@ test_the_default_directory_is_the_workdir() {
     expect /workspace "$(x -- pwd)"
 }
 
+test_the_kernel_tells_paths_as_they_are() {
+    expect /usr/bin/readlink "$(x -- readlink /proc/self/exe)"
+    expect /usr "$(x --cwd /usr -- readlink /proc/self/cwd)"
+}
+
 test_stdin_is_passed_binary_and_whole() {
     head -c 3000000 /dev/urandom >"$work/in"
     x -i -- sha256sum <"$work/in" | cut -d' ' -f1 >"$work/sum"
