@@ -34,7 +34,7 @@ strip -o "$dir/sandbox-agent" "$build/sandbox-agent"
 # A larger disk than its file system, for grow_root.
 cp --sparse=always "$image" "$dir/root.img"
 truncate -s 1G "$dir/root.img"
-qemu-system-x86_64 -M q35 -accel tcg -m 512 -nodefaults -display none \
+qemu-system-x86_64 -M q35 -accel tcg -smp 2 -m 512 -nodefaults -display none \
 	-no-reboot -kernel "$dir/kernel/vmlinuz" -initrd "$dir/kernel/initrd.img" \
 	-append 'console=ttyS0 quiet panic=-1 sandbox.root=/dev/vda' \
 	-drive "file=$dir/root.img,format=raw,if=virtio" \

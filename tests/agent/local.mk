@@ -20,3 +20,6 @@ check_PROGRAMS += %D%/test_agent_guest
 %C%_test_agent_guest_SOURCES = %D%/test_agent_guest.c $(AGENT_RIG)
 %C%_test_agent_guest_LDADD = $(AGENT_RIG_LIBS)
 EXTRA_DIST += %D%/guest_boot.sh
+# Reads our libraries' instructions.
+dist_check_SCRIPTS += %D%/emulated.sh
+TESTS += %D%/emulated.sh

@@ -317,3 +317,32 @@ size_t rig_peak_kib(struct rig *rig)
 			break;
 	return kib;
 }
+
+/* ---- files ---- */
+
+void rig_search_at_once(struct rig *rig, unsigned int n, const char *path,
+			const char *pattern, size_t matches)
+{
+	NODE(SearchFilesRequest) rq = NODE_INIT(SEARCH_FILES_REQUEST);
+	struct call **calls = xcalloc(n, sizeof(*calls));
+
+	rq.path = BYTES(path);
+	rq.pattern = BYTES(pattern);
+	for (unsigned int i = 0; i < n; i++) {
+		calls[i] = call_start(rig->client, "SearchFiles");
+		call_send(calls[i], &rq.base);
+		call_half_close(calls[i]);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		NODE(SearchFilesResponse) *m = call_recv_message(
+			calls[i],
+			&sandbox__node__v1__search_files_response__descriptor);
+
+		assert_non_null(m);
+		assert_int_equal(m->n_matches, matches);
+		protobuf_c_message_free_unpacked(&m->base, NULL);
+		assert_int_equal(call_wait(calls[i])->code, GRPC_OK);
+		call_free(calls[i]);
+	}
+	free(calls);
+}

@@ -41,6 +41,10 @@ struct call *rig_exec_command(struct rig *rig, const char *command);
 /* Read it to its end and free it. */
 struct run rig_finish(struct call *call);
 struct run rig_run(struct rig *rig, const char *command);
+
+/* Fails unless each of @n searches at once ends with so many matches. */
+void rig_search_at_once(struct rig *rig, unsigned int n, const char *path,
+			const char *pattern, size_t matches);
 void run_free(struct run *run);
 
 /* The pid of `started`, which must come next. */

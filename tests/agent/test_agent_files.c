@@ -482,6 +482,16 @@ static void text_is_found(void **state)
 	}
 }
 
+static void hundreds_of_searches_at_once_all_end(void **state)
+{
+	struct write_options o = { .mode = -1, .make_parents = true };
+	struct rig *rig = *state;
+
+	write_file(rig, "s/a.txt", "nothing\nneedle\n", &o);
+	for (int i = 0; i < 100; i++)
+		rig_search_at_once(rig, 4, "s", "ne+dle", 1);
+}
+
 static void expect_event(struct call *call, int type, const char *path,
 			 const char *to)
 {
@@ -577,6 +587,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_very_deep_tree_is_removed),
 		cmocka_unit_test(files_are_moved_also_across_file_systems),
 		cmocka_unit_test(text_is_found),
+		cmocka_unit_test(hundreds_of_searches_at_once_all_end),
 		cmocka_unit_test(changes_below_are_watched),
 		cmocka_unit_test(stat_tells_of_links),
 	};

@@ -19,7 +19,8 @@
 
 #include <cmocka.h>
 
-#define NONCE "the nonce of this guest"
+#define NONCE	"the nonce of this guest"
+#define WATCHES 25
 
 static const char *path;
 
@@ -301,6 +302,29 @@ static void much_output_comes_whole(void **state)
 	run_free(&run);
 }
 
+/* Each forks the agent, whose pages are then copied as it writes to them. More
+ * and more watches move what it writes to across the pages.
+ */
+static void a_thousand_searches_all_end(void **state)
+{
+	NODE(WatchDirectoryRequest) rq = NODE_INIT(WATCH_DIRECTORY_REQUEST);
+	struct run run = rig_run(*state, "mkdir -p /srv/s && "
+					 "echo needle >/srv/s/f");
+	struct call *watches[WATCHES];
+
+	rq.path = BYTES("/srv/s");
+	run_free(&run);
+	for (unsigned int i = 0; i < WATCHES; i++) {
+		watches[i] = call_start(((struct rig *)*state)->client,
+					"WatchDirectory");
+		call_send(watches[i], &rq.base);
+		for (unsigned int j = 0; j < 10; j++)
+			rig_search_at_once(*state, 4, "/srv/s", "ne+dle", 1);
+	}
+	for (unsigned int i = 0; i < WATCHES; i++)
+		call_free(watches[i]);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +340,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_new_connection_starts_afresh),
 		cmocka_unit_test(another_nonce_is_refused),
 		cmocka_unit_test(much_output_comes_whole),
+		cmocka_unit_test(a_thousand_searches_all_end),
 	};
 
 	path = getenv("SANDBOX_GUEST_SOCKET");
