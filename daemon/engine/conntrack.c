@@ -70,7 +70,8 @@ static void take_flow(uint16_t type, const uint8_t *attrs, size_t len,
 
 	(void)type;
 	if (!nft_attrs(attrs, len, a, CTA_MAX + 1) ||
-	    nft_attr_u32(&a[CTA_MARK]) != each->mark ||
+	    !(flow.mark = nft_attr_u32(&a[CTA_MARK])) ||
+	    (each->mark && flow.mark != each->mark) ||
 	    !nft_attrs(a[CTA_TUPLE_ORIG].data, a[CTA_TUPLE_ORIG].len, t,
 		       CTA_TUPLE_MAX + 1) ||
 	    !nft_attrs(t[CTA_TUPLE_IP].data, t[CTA_TUPLE_IP].len, ip,
@@ -95,7 +96,8 @@ int conntrack_each(struct nft *nft, uint32_t mark, flow_fn fn, void *arg,
 	struct request r;
 
 	begin(&r, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
-	put_mark(&r, mark);
+	if (mark)
+		put_mark(&r, mark);
 	return nft_request(nft, (uint8_t *)&r, r.nh.nlmsg_len, take_flow, &each,
 			   "list flows", err);
 }

@@ -13,10 +13,12 @@ struct nft;
 
 /**
  * struct flow - One of them, as the guest opened it
+ * @mark:	Its slot's
  * @destination: Host order
  * @tuple:	The kernel's own description, to name it by
  */
 struct flow {
+	uint32_t mark;
 	uint32_t destination;
 	uint16_t port;
 	uint8_t protocol;
@@ -26,7 +28,9 @@ struct flow {
 
 typedef void (*flow_fn)(const struct flow *flow, void *arg);
 
-/* @fn is not to use @nft. */
+/* Those of a mark; 0: of any but none. The kernel looks at its whole table for
+ * it, some milliseconds, however few there are. @fn is not to use @nft.
+ */
 int conntrack_each(struct nft *nft, uint32_t mark, flow_fn fn, void *arg,
 		   struct error *err);
 

@@ -12,6 +12,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
@@ -20,6 +22,9 @@
 #include <netlink/route/route.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Interfaces are in it only to be deleted; "SBXD", so that nobody else's is. */
+#define GOING_GROUP 0x53425844u
 
 struct links {
 	struct nl_sock *sock;
@@ -231,6 +236,48 @@ int link_delete(struct links *links, const char *name, struct error *err)
 	r = rtnl_link_delete(links->sock, link);
 	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
 		return nl_fail(err, r, "delete interface", name);
+	return 0;
+}
+
+/* A missing one is fine. */
+static int set_group(struct links *links, const char *name, uint32_t group,
+		     struct error *err)
+{
+	_cleanup_(put_link) struct rtnl_link *which = rtnl_link_alloc();
+	_cleanup_(put_link) struct rtnl_link *want = rtnl_link_alloc();
+	int r;
+
+	if (!which || !want)
+		return err_set(err, ERR_INTERNAL, "out of memory");
+	rtnl_link_set_name(which, name);
+	rtnl_link_set_group(want, group);
+	r = rtnl_link_change(links->sock, which, want, 0);
+	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
+		return nl_fail(err, r, "set the group of", name);
+	return 0;
+}
+
+int links_delete_all(struct links *links, const char (*names)[IFNAMSIZ],
+		     size_t n, struct error *err)
+{
+	struct ifinfomsg info = { .ifi_family = AF_UNSPEC };
+	struct nl_msg *msg;
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		if (set_group(links, names[i], GOING_GROUP, err) < 0)
+			return -1;
+	}
+	msg = nlmsg_alloc_simple(RTM_DELLINK, 0);
+	if (!msg)
+		return err_set(err, ERR_INTERNAL, "out of memory");
+	/* A new message has room for both. */
+	nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO);
+	nla_put_u32(msg, IFLA_GROUP, GOING_GROUP);
+	r = nl_send_sync(links->sock, msg);
+	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
+		return err_set(err, ERR_INTERNAL, "delete %zu interfaces: %s",
+			       n, nl_geterror(r));
 	return 0;
 }
 

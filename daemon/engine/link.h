@@ -7,6 +7,7 @@
 #define ENGINE_LINK_H
 
 #include <net/if.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct error;
@@ -46,6 +47,10 @@ int link_counters(struct links *links, const char *name,
 
 /* Delete an interface of any kind; what is absent is fine. */
 int link_delete(struct links *links, const char *name, struct error *err);
+
+/* Delete several, in one go: the kernel takes as long as for one. */
+int links_delete_all(struct links *links, const char (*names)[IFNAMSIZ],
+		     size_t n, struct error *err);
 
 /* Each interface there is. Not to call links_*() from @fn. */
 int links_each(struct links *links, void (*fn)(const char *name, void *arg),

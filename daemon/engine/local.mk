@@ -40,10 +40,11 @@ libengine_a_SOURCES += \
 libengine_a_SOURCES += \
 	%D%/conntrack.c %D%/conntrack.h \
 	%D%/link.c %D%/link.h \
-	%D%/net.c %D%/net_names.c %D%/net_priv.h \
+	%D%/net.c %D%/net_ahead.c %D%/net_flows.c %D%/net_names.c %D%/net_priv.h \
 	%D%/net_repair.c %D%/net_rule.c \
 	%D%/net_learned.c %D%/net_learned.h \
 	%D%/net_sockets.c %D%/net_sockets.h \
+	%D%/net_taps.c %D%/net_taps.h \
 	%D%/netpol.h %D%/netpol_base.c %D%/netpol_slot.c \
 	%D%/netpol_hard.c %D%/netpol_hard.h \
 	%D%/netpol_plan.c %D%/netpol_plan.h \

@@ -27,6 +27,7 @@
 #include "engine/denial.h"
 #include "engine/hv.h"
 #include "engine/link.h"
+#include "engine/net_taps.h"
 #include "engine/nft.h"
 #include "engine/nft_expr.h"
 #include "engine/resolver_link.h"
@@ -41,6 +42,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define GATHER_MAX 200u /* slots in one transaction */
 
 static int parse_mac(const char *text, uint8_t ret[6])
 {
@@ -73,9 +76,44 @@ void net_slot(const struct net *net, uint32_t number, uint32_t uid_base,
 		/* The range's own address and the next are no guest's. */
 		.address =
 			(net->config.pool & net->config.pool_mask) + 2 + number,
-		.mark = number + 1,
+		.mark = SLOT_MARK_BASE + number,
 	};
-	snprintf(ret->tap, sizeof(ret->tap), TAP_PREFIX "%u", number);
+	tap_name(ret->tap, number);
+}
+
+int net_check_policy(const struct net *net, const struct net_policy *policy,
+		     struct error *err)
+{
+	for (size_t i = 0; i < policy->n_allow; i++) {
+		const struct net_rule *r = &policy->allow[i];
+		enum hard_kind kind;
+		char field[ERR_FIELD_MAX];
+
+		if (r->is_name)
+			continue;
+		kind = hard_hides(net->hard, net->node.n_hard, r->network,
+				  r->network | ~r->mask);
+		if (kind == HARD_NONE)
+			continue;
+		snprintf(field, sizeof(field), "egress.allow[%zu].target", i);
+		if (kind == HARD_PRIVATE || kind == HARD_LINK_LOCAL)
+			return err_field(err, field,
+					 "'%s' is a %s range, and this node's "
+					 "configuration does not open it "
+					 "(network.private_allowed)",
+					 r->target, hard_kind_names[kind]);
+		return err_field(err, field,
+				 "'%s' is a %s address, which no rule opens",
+				 r->target, hard_kind_names[kind]);
+	}
+	return 0;
+}
+
+static void slot_of(uint32_t number, struct slot *ret, const void *arg)
+{
+	const struct net *net = arg;
+
+	net_slot(net, number, net->config.tap_uid_base, 0, ret);
 }
 
 static int check_number(const struct net *net, uint32_t number,
@@ -89,52 +127,69 @@ static int check_number(const struct net *net, uint32_t number,
 
 /* ---- attach, update, detach --------------------------------------------- */
 
+/* Rules only if they are other than those that are there. */
 static int commit_slot(struct net *net, struct net_slot *s, struct error *err)
 {
-	struct netpol_objects have = net->have[s->slot.number];
-	struct nft_batch b;
+	uint32_t number = s->slot.number;
+	struct netpol_objects have = net->have[number];
+	const struct plan_shape *shape = net->shapes[number];
+	bool anew = s->has_policy &&
+		    !(have.slot && shape && plan_has_shape(&s->plan, shape));
+	struct nft_batch own, *b = net->gather ? net->gather : &own;
 	int rc;
 
-	nft_batch_init(&b, NFPROTO_INET);
-	netpol_slot(&b, &net->node, &s->slot, &s->plan, &have);
-	net_put_all_learned(net, &b, s);
-	rc = nft_commit(net->nft, &b, err);
+	nft_batch_init(&own, NFPROTO_INET);
+	if (!s->has_policy)
+		netpol_slot_close(b, &net->node, &s->slot, &have);
+	else if (anew)
+		netpol_slot(b, &net->node, &s->slot, &s->plan, &have);
+	else
+		netpol_slot_fill(b, &net->node, &s->slot, &s->plan, &have);
+	net_put_all_learned(net, b, s);
+	rc = net->gather ? 0 : nft_commit(net->nft, b, err);
 	if (rc == 0) {
-		net->have[s->slot.number] = have;
-		s->rules = b.rules;
+		net->have[number] = have;
+		if (anew)
+			net_set_shape(net, number, &s->plan);
 	}
-	nft_batch_fini(&b);
+	nft_batch_fini(&own);
+	if (net->gather && ++net->n_gathered == GATHER_MAX)
+		net_gather_send(net);
 	return rc;
 }
 
-static int set_up_tap(struct net *net, const struct slot *slot,
-		      uint32_t *ret_ifindex, struct error *err)
+void net_gather_send(struct net *net)
 {
-	struct link_spec spec = { .mtu = NET_MTU,
-				  .gateway = net->node.gateway,
-				  .peer = slot->address };
-	int r;
+	struct error err;
 
-	memcpy(spec.name, slot->tap, sizeof(spec.name));
-	memcpy(spec.peer_mac, net->node.guest_mac, sizeof(spec.peer_mac));
-	parse_mac(NET_GATEWAY_MAC, spec.mac);
-	if (tap_create(slot->tap, slot->uid, err) < 0)
-		return -1;
-	r = tap_sysctl(AF_INET, slot->tap, "forwarding", "1");
-	if (r < 0) {
-		err_sys(err, -r, "forward from '%s'", slot->tap);
-	} else {
-		/* Its address is the same on every tap, and answers on others'
-		 * behalf are nobody's wish.
-		 */
-		tap_sysctl(AF_INET, slot->tap, "arp_ignore", "1");
-		tap_sysctl(AF_INET, slot->tap, "send_redirects", "0");
-		tap_sysctl(AF_INET, slot->tap, "accept_redirects", "0");
-		if (link_set_up(net->links, &spec, ret_ifindex, err) == 0)
-			return 0;
+	if (nft_commit(net->nft, net->gather, &err) < 0) {
+		log_err("rules of %u guests: %s", net->n_gathered, err.msg);
+		net->unsound = true;
 	}
-	link_delete(net->links, slot->tap, NULL);
-	return -1;
+	nft_batch_fini(net->gather);
+	nft_batch_init(net->gather, NFPROTO_INET);
+	net->n_gathered = 0;
+}
+
+void net_gather(struct net *net)
+{
+	if (net->gather)
+		return;
+	net->gather = xcalloc(1, sizeof(*net->gather));
+	nft_batch_init(net->gather, NFPROTO_INET);
+}
+
+/* What was set on the tap of an attached slot holds as long as it is there. */
+static int take_tap(struct net *net, const struct slot *slot,
+		    uint32_t *ret_ifindex, struct error *err)
+{
+	const struct net_slot *s = net->slots[slot->number];
+
+	if (s && if_nametoindex(slot->tap) == s->ifindex) {
+		*ret_ifindex = s->ifindex;
+		return 0;
+	}
+	return net_taps_take(net->taps, slot, ret_ifindex, err);
 }
 
 static void tell_resolver(struct net *net, const struct net_slot *s)
@@ -193,7 +248,7 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 		learned_fini(&net->learned[slot->number]);
 		denials_clear(net->denials, slot->number);
 	}
-	if (set_up_tap(net, slot, &s->ifindex, err) < 0 ||
+	if (take_tap(net, slot, &s->ifindex, err) < 0 ||
 	    commit_slot(net, s, err) < 0) {
 		slot_free(s);
 		return err_wrap(err, "attach slot %u", slot->number);
@@ -202,6 +257,8 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 		conntrack_cut_all(net->nft, slot->mark, NULL);
 	replace(net, s);
 	tell_resolver(net, s);
+	if (!old)
+		net_ahead_took(net, slot->number);
 	return 0;
 }
 
@@ -255,12 +312,34 @@ static void judge_flow(const struct flow *flow, void *arg)
 	j->cut[j->n++] = *flow;
 }
 
+static int count_set(struct net *net, const char *set, const char *tap,
+		     uint64_t *ret, struct error *err)
+{
+	struct nft_got_elem e;
+	uint8_t key[16];
+
+	nft_key_ifname(key, tap);
+	if (nft_get_elem(net->nft, NFPROTO_INET, set, key, sizeof(key), &e,
+			 err) < 0)
+		return -1;
+	*ret = e.packets;
+	return 0;
+}
+
 static int cut_refused(struct net *net, const struct net_slot *s,
 		       struct error *err)
 {
 	struct judge j = { .net = net, .s = s };
-	int rc = conntrack_each(net->nft, s->slot.mark, judge_flow, &j, err);
+	uint64_t allowed;
+	int rc;
 
+	/* Of a guest that was never let through there is nothing to look for
+	 * in the kernel's whole table.
+	 */
+	if (count_set(net, NETPOL_ALLOWED, s->slot.tap, &allowed, NULL) == 0 &&
+	    allowed == 0)
+		return 0;
+	rc = conntrack_each(net->nft, s->slot.mark, judge_flow, &j, err);
 	for (size_t i = 0; rc == 0 && i < j.n; i++)
 		rc = conntrack_cut(net->nft, &j.cut[i], err);
 	free(j.cut);
@@ -303,22 +382,20 @@ int net_update(struct net *net, const struct slot *slot, uint64_t generation,
 int net_detach(struct net *net, const struct slot *slot, struct error *err)
 {
 	struct error local, *e = err ? err : &local;
+	struct netpol_objects have;
 	struct nft_batch b;
 	int rc;
 
 	if (check_number(net, slot->number, err) < 0)
 		return -1;
+	have = net->have[slot->number];
 	resolver_link_remove(net->resolver, slot->number);
 	nft_batch_init(&b, NFPROTO_INET);
-	if (net->have[slot->number].slot) {
-		struct netpol_objects have = net->have[slot->number];
-
-		netpol_slot_del(&b, &net->node, slot, &have);
-	}
+	netpol_slot_close(&b, &net->node, slot, &have);
 	rc = nft_commit(net->nft, &b, e);
 	nft_batch_fini(&b);
 	if (rc == 0) {
-		net->have[slot->number] = (struct netpol_objects){ 0 };
+		net->have[slot->number] = have;
 		learned_fini(&net->learned[slot->number]);
 		denials_clear(net->denials, slot->number);
 		if (net->slots[slot->number])
@@ -326,34 +403,13 @@ int net_detach(struct net *net, const struct slot *slot, struct error *err)
 		slot_free(net->slots[slot->number]);
 		net->slots[slot->number] = NULL;
 	}
-	if (conntrack_cut_all(net->nft, slot->mark, rc == 0 ? e : NULL) < 0)
-		rc = -1;
-	if (link_delete(net->links, slot->tap, rc == 0 ? e : NULL) < 0)
-		rc = -1;
+	/* Mute already; the rest may take its time. */
+	net_taps_give(net->taps, slot->number);
+	net_ahead_gave(net, slot->number);
 	return rc < 0 ? err_wrap(err, "detach slot %u", slot->number) : 0;
 }
 
 /* ---- counters ----------------------------------------------------------- */
-
-static void count_flow(const struct flow *flow, void *arg)
-{
-	(void)flow;
-	++*(uint32_t *)arg;
-}
-
-static int count_set(struct net *net, const char *set, const char *tap,
-		     uint64_t *ret, struct error *err)
-{
-	struct nft_got_elem e;
-	uint8_t key[16];
-
-	nft_key_ifname(key, tap);
-	if (nft_get_elem(net->nft, NFPROTO_INET, set, key, sizeof(key), &e,
-			 err) < 0)
-		return -1;
-	*ret = e.packets;
-	return 0;
-}
 
 int net_traffic(struct net *net, const struct slot *slot,
 		struct net_counters *ret, struct error *err)
@@ -361,6 +417,11 @@ int net_traffic(struct net *net, const struct slot *slot,
 	struct net_counters c = { 0 };
 	struct link_counters l;
 
+	if (slot->number >= net->config.slots ||
+	    !net->have[slot->number].bound) {
+		*ret = c;
+		return 0;
+	}
 	if (link_counters(net->links, slot->tap, &l, err) < 0 ||
 	    count_set(net, NETPOL_ALLOWED, slot->tap, &c.allowed, err) < 0 ||
 	    count_set(net, NETPOL_DENIED, slot->tap, &c.denied, err) < 0)
@@ -380,7 +441,7 @@ int net_counters(struct net *net, const struct slot *slot,
 	struct net_counters c;
 
 	if (net_traffic(net, slot, &c, err) < 0 ||
-	    conntrack_each(net->nft, slot->mark, count_flow, &c.flows, err) < 0)
+	    net_flows_count(net, slot, &c.flows, err) < 0)
 		return -1;
 	*ret = c;
 	return 0;
@@ -433,6 +494,31 @@ static void set_node(struct net *net)
 			    net->config.n_private_allowed, net->hard);
 }
 
+static void set_times(struct net_times *t)
+{
+	if (!t->learn_min_ms)
+		t->learn_min_ms = 60000;
+	if (!t->learn_max_ms)
+		t->learn_max_ms = 3600000;
+	if (!t->learn_grace_ms)
+		t->learn_grace_ms = 300000;
+	if (!t->renew_ms)
+		t->renew_ms = 60000;
+	if (!t->check_ms)
+		t->check_ms = 5000;
+}
+
+static int open_taps(struct net *net, struct error *err)
+{
+	struct link_spec like = { .mtu = NET_MTU,
+				  .gateway = net->node.gateway };
+
+	memcpy(like.peer_mac, net->node.guest_mac, sizeof(like.peer_mac));
+	parse_mac(NET_GATEWAY_MAC, like.mac);
+	return net_taps_open(net->loop, net->config.slots, &like, slot_of, net,
+			     &net->taps, err);
+}
+
 static int check_config(const struct net_config *c, struct error *err)
 {
 	if (c->slots == 0 || c->slots > SLOT_MAX)
@@ -458,13 +544,17 @@ int net_open(const struct net_config *config, struct loop *loop,
 	*net = (struct net){
 		.loop = loop, .config = *config, .denied = denied, .arg = arg
 	};
+	set_times(&net->config.times);
 	net->denials = denials_new();
 	net->have = xcalloc(config->slots, sizeof(*net->have));
+	net->shapes = xcalloc(config->slots, sizeof(struct plan_shape *));
+	net_ahead_open(net);
 	net->learned = xcalloc(config->slots, sizeof(*net->learned));
 	net->slots = xcalloc(config->slots, sizeof(struct net_slot *));
 	set_node(net);
 	if (links_open(&net->links, err) < 0 || nft_open(&net->nft, err) < 0 ||
-	    open_uplink(net, err) < 0 || net_filter_open(net, err) < 0 ||
+	    open_uplink(net, err) < 0 || open_taps(net, err) < 0 ||
+	    net_filter_open(net, err) < 0 || net_flows_open(net, err) < 0 ||
 	    net_names_open(net, err) < 0) {
 		net_close(net, true);
 		return err_wrap(err, "set up the network");
@@ -480,11 +570,8 @@ static void remove_all(struct net *net)
 	struct error err;
 
 	for (uint32_t i = 0; i < net->config.slots; i++) {
-		if (!net->slots[i])
-			continue;
-		conntrack_cut_all(net->nft, net->slots[i]->slot.mark, NULL);
-		if (link_delete(net->links, net->slots[i]->slot.tap, &err) < 0)
-			log_warn("%s: ignored", err.msg);
+		if (net->slots[i])
+			net_taps_give(net->taps, i);
 	}
 	nft_batch_init(&b, NFPROTO_INET);
 	netpol_remove_all(&b);
@@ -498,14 +585,21 @@ struct net *net_close(struct net *net, bool keep)
 	if (!net)
 		return NULL;
 	sd_event_source_disable_unref(net->check);
-	sd_event_source_disable_unref(net->renew);
+	net_ahead_close(net);
+	net_flows_close(net);
 	resolver_link_free(net->resolver);
 	if (!keep)
 		remove_all(net);
+	net_taps_close(net->taps);
 	for (uint32_t i = 0; i < net->config.slots; i++) {
 		slot_free(net->slots[i]);
 		learned_fini(&net->learned[i]);
+		free(net->shapes[i]);
 	}
+	free(net->shapes);
+	if (net->gather)
+		nft_batch_fini(net->gather);
+	free(net->gather);
 	denials_free(net->denials);
 	free(net->slots);
 	free(net->learned);

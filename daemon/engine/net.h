@@ -50,6 +50,19 @@ struct net_limits {
 	uint32_t connections_max, bandwidth_mbps, packets_per_second;
 };
 
+/* In milliseconds; 0: the default. Tests make them short. */
+struct net_times {
+	/* A learned address stays open as long as its answer may be kept, at
+	 * least and at most so long (60 s, 1 h), and so long more (5 min), for
+	 * a client that comes back.
+	 */
+	uint32_t learn_min_ms, learn_max_ms, learn_grace_ms;
+	/* How often addresses that have flows are kept open (60 s), and the
+	 * rules are looked after (5 s).
+	 */
+	uint32_t renew_ms, check_ms;
+};
+
 struct net_config {
 	const char *uplink;	  /* interface; NULL: by the default route */
 	uint32_t pool, pool_mask; /* guests' addresses, host order */
@@ -69,12 +82,13 @@ struct net_config {
 	const char *resolver_path; /* sandboxd-resolver's binary */
 	uint32_t resolver_uid, resolver_gid;
 	const char *state_dir;
+	struct net_times times;
 };
 
 struct net_counters {
 	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets; /* guest's view */
 	uint64_t allowed, denied;
-	uint32_t flows;
+	uint32_t flows; /* of the last second */
 };
 
 struct net_denial {
@@ -105,6 +119,16 @@ int net_open(const struct net_config *config, struct loop *loop,
 /* @keep: leave taps and rules as they are, for guests that live on. */
 struct net *net_close(struct net *net, bool keep);
 
+/**
+ * net_check_policy() - Whether each allow rule can open anything here
+ *
+ * Return: 0, or -1 with ERR_INVALID and the field of a rule that names only
+ * addresses which this node opens to nobody. A policy that was accepted once is
+ * not asked about again: net_attach() takes any.
+ */
+int net_check_policy(const struct net *net, const struct net_policy *policy,
+		     struct error *err);
+
 /* Fill in a slot's names and numbers (pure). */
 void net_slot(const struct net *net, uint32_t number, uint32_t uid_base,
 	      uint32_t cid_base, struct slot *ret);
@@ -126,8 +150,15 @@ int net_update(struct net *net, const struct slot *slot, uint64_t generation,
 	       const struct net_policy *policy, const struct net_limits *limits,
 	       struct error *err);
 
-/* Take all of it away, flows too; what is absent is fine. */
+/* Take all of it away; what is absent is fine. Nothing passes when this returns;
+ * tap and flows go a little later, before the slot is attached again.
+ */
 int net_detach(struct net *net, const struct slot *slot, struct error *err);
+
+/* Until net_sweep(), let net_attach() share transactions with others: for a
+ * restart with many guests, whose old rules hold until then.
+ */
+void net_gather(struct net *net);
 
 /* After a restart: remove taps, rules of slots not attached since open. */
 int net_sweep(struct net *net, struct error *err);

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "engine/conntrack.h"
 #include "engine/denial.h"
 #include "engine/net_sockets.h"
 #include "engine/nft.h"
@@ -19,14 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-
-/* How long a learned address stays open: an hour at most, and time for a client
- * that kept it to come back.
- */
-#define LEARN_MIN_MS   60000u
-#define LEARN_MAX_MS   3600000u
-#define LEARN_GRACE_MS 300000u
-#define RENEW_MS       60000
 
 uint32_t net_groups_of_name(const struct net_slot *s, const char *name)
 {
@@ -44,9 +35,9 @@ static const char *comment(const char *name)
 	return strlen(name) <= NFT_COMMENT_MAX ? name : NULL;
 }
 
-static void put_learned(struct nft_batch *b, const struct net_slot *s,
-			const char *name, uint32_t address, uint64_t timeout_ms,
-			bool there)
+void net_put_learned(struct nft_batch *b, const struct net_slot *s,
+		     const char *name, uint32_t address, uint64_t timeout_ms,
+		     bool there)
 {
 	uint32_t groups = net_groups_of_name(s, name);
 
@@ -70,8 +61,8 @@ void net_put_all_learned(struct net *net, struct nft_batch *b,
 	learned_filter(t, s->has_policy ? &s->policy : NULL);
 	learned_sort(t);
 	for (size_t i = 0; i < t->n; i++)
-		put_learned(b, s, t->entries[i].name, t->entries[i].address,
-			    t->entries[i].expires_ms - now, false);
+		net_put_learned(b, s, t->entries[i].name, t->entries[i].address,
+				t->entries[i].expires_ms - now, false);
 }
 
 /* ---- what the resolver says --------------------------------------------- */
@@ -91,15 +82,15 @@ static bool learn_is_ours(const struct net *net,
 	return true;
 }
 
-static uint64_t learn_timeout_ms(uint32_t ttl_s)
+static uint64_t learn_timeout_ms(const struct net_times *t, uint32_t ttl_s)
 {
 	uint64_t ms = (uint64_t)ttl_s * 1000;
 
-	if (ms < LEARN_MIN_MS)
-		ms = LEARN_MIN_MS;
-	if (ms > LEARN_MAX_MS)
-		ms = LEARN_MAX_MS;
-	return ms + LEARN_GRACE_MS;
+	if (ms < t->learn_min_ms)
+		ms = t->learn_min_ms;
+	if (ms > t->learn_max_ms)
+		ms = t->learn_max_ms;
+	return ms + t->learn_grace_ms;
 }
 
 static void forget_everywhere(struct nft_batch *b, const struct net_slot *s,
@@ -132,7 +123,8 @@ static int learn(struct net *net, const struct resolver_learn *learn,
 	nft_batch_init(&b, NFPROTO_INET);
 	for (size_t i = 0; i < learn->n_addresses; i++) {
 		uint32_t a = learn->addresses[i].address, evicted;
-		uint64_t timeout = learn_timeout_ms(learn->addresses[i].ttl_s);
+		uint64_t timeout = learn_timeout_ms(&net->config.times,
+						    learn->addresses[i].ttl_s);
 		enum hard_kind kind =
 			hard_kind_of(net->hard, net->node.n_hard, a);
 
@@ -145,7 +137,7 @@ static int learn(struct net *net, const struct resolver_learn *learn,
 		if (learned_put(t, learn->name, a, loop_now_ms() + timeout,
 				&evicted))
 			forget_everywhere(&b, s, evicted);
-		put_learned(&b, s, learn->name, a, timeout, true);
+		net_put_learned(&b, s, learn->name, a, timeout, true);
 	}
 	rc = nft_commit(net->nft, &b, err);
 	nft_batch_fini(&b);
@@ -214,73 +206,6 @@ size_t net_denials(struct net *net, const struct slot *slot,
 	return denials_get(net->denials, slot->number, ret);
 }
 
-/* ---- renewal ------------------------------------------------------------ */
-
-struct renewal {
-	struct net *net;
-	struct net_slot *s;
-	struct nft_batch *b;
-	uint64_t now;
-};
-
-/* An address in use does not expire: a client that keeps a connection open for
- * hours may open a second one beside it.
- */
-static void renew_flow(const struct flow *flow, void *arg)
-{
-	struct renewal *r = arg;
-	struct learned_table *t = &r->net->learned[r->s->slot.number];
-
-	for (size_t i = 0; i < t->n; i++) {
-		struct learned *e = &t->entries[i];
-
-		if (e->address != flow->destination ||
-		    e->expires_ms > r->now + LEARN_GRACE_MS)
-			continue;
-		e->expires_ms = r->now + LEARN_MIN_MS + LEARN_GRACE_MS;
-		put_learned(r->b, r->s, e->name, e->address,
-			    LEARN_MIN_MS + LEARN_GRACE_MS, true);
-	}
-}
-
-static bool expires_soon(const struct learned_table *t, uint64_t now)
-{
-	for (size_t i = 0; i < t->n; i++) {
-		if (t->entries[i].expires_ms < now + LEARN_GRACE_MS)
-			return true;
-	}
-	return false;
-}
-
-static void renew_slot(struct net *net, struct net_slot *s)
-{
-	struct nft_batch b;
-	struct renewal r = { net, s, &b, loop_now_ms() };
-	struct error err;
-
-	learned_expire(&net->learned[s->slot.number], r.now);
-	if (!expires_soon(&net->learned[s->slot.number], r.now))
-		return;
-	nft_batch_init(&b, NFPROTO_INET);
-	if (conntrack_each(net->nft, s->slot.mark, renew_flow, &r, &err) < 0 ||
-	    nft_commit(net->nft, &b, &err) < 0)
-		log_warn("renew addresses of slot %u: %s", s->slot.number,
-			 err.msg);
-	nft_batch_fini(&b);
-}
-
-static void on_renew(void *arg)
-{
-	struct net *net = arg;
-
-	for (uint32_t i = 0; i < net->config.slots; i++) {
-		if (net->slots[i] && net->learned[i].n)
-			renew_slot(net, net->slots[i]);
-	}
-	loop_timer(net->loop, &net->renew, loop_now_ms() + RENEW_MS, on_renew,
-		   net);
-}
-
 int net_names_open(struct net *net, struct error *err)
 {
 	struct error log_err;
@@ -300,7 +225,5 @@ int net_names_open(struct net *net, struct error *err)
 	if (resolver_link_new(net->loop, &net->config, sockets, &resolver_ops,
 			      net, &net->resolver, err) < 0)
 		return -1;
-	loop_timer(net->loop, &net->renew, loop_now_ms() + RENEW_MS, on_renew,
-		   net);
 	return 0;
 }

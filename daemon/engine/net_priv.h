@@ -11,6 +11,9 @@
 
 struct denials;
 struct links;
+struct net_flows;
+struct net_ahead;
+struct net_taps;
 struct nft;
 struct nft_batch;
 struct resolver_learn;
@@ -25,7 +28,6 @@ struct net_slot {
 	struct net_policy policy;
 	struct net_limits limits;
 	struct plan plan;
-	uint32_t rules; /* of its chains */
 };
 
 struct net {
@@ -44,12 +46,27 @@ struct net {
 	 * that are attached.
 	 */
 	struct netpol_objects *have;
+	struct plan_shape **shapes; /* of the rules it has; NULL: not known */
 	struct learned_table *learned;
 	struct net_slot **slots;
 	uint32_t n_attached, base_rules;
+	/* Between net_gather() and net_sweep(): what is not yet sent, of how
+	 * many slots, and whether some of it was refused.
+	 */
+	struct nft_batch *gather;
+	uint32_t n_gathered;
+	bool unsound;
 	bool unswept; /* there may be objects of slots that are not attached */
-	sd_event_source *check, *renew;
+	sd_event_source *check;
+	struct net_flows *flows;
+	struct net_taps *taps;
+	struct net_ahead *ahead;
 };
+
+/* ---- net.c ---- */
+
+/* Send what is gathered. */
+void net_gather_send(struct net *net);
 
 /* ---- net_names.c ---- */
 
@@ -62,6 +79,35 @@ void net_put_all_learned(struct net *net, struct nft_batch *b,
 
 /* Starts the resolver, and the timer that keeps addresses in use. */
 int net_names_open(struct net *net, struct error *err);
+
+/* One learned address, for the groups that the name is in. @there: its time
+ * starts anew if it is in the set.
+ */
+void net_put_learned(struct nft_batch *b, const struct net_slot *s,
+		     const char *name, uint32_t address, uint64_t timeout_ms,
+		     bool there);
+
+/* ---- net_flows.c ---- */
+
+/* Starts the timer that keeps addresses in use open. */
+int net_flows_open(struct net *net, struct error *err);
+void net_flows_close(struct net *net);
+
+/* How many a slot has, as of the last second. */
+int net_flows_count(struct net *net, const struct slot *slot, uint32_t *ret,
+		    struct error *err);
+
+/* ---- net_ahead.c ---- */
+
+void net_ahead_open(struct net *net);
+void net_ahead_close(struct net *net);
+/* It is known which slots are guests'. */
+void net_ahead_begin(struct net *net);
+/* A slot was given rules of this shape; its guest is gone. */
+void net_ahead_took(struct net *net, uint32_t number);
+void net_ahead_gave(struct net *net, uint32_t number);
+/* What the kernel has of a slot is not known to be of any shape. */
+void net_set_shape(struct net *net, uint32_t number, const struct plan *plan);
 
 /* ---- net_repair.c ---- */
 

@@ -18,8 +18,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "engine/conntrack.h"
 #include "engine/link.h"
+#include "engine/net_taps.h"
 #include "engine/nft.h"
 #include "engine/nft_expr.h"
 #include "engine/tap.h"
@@ -30,7 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_MS      5000
 #define LIST_TRIES    5
 #define REBUILD_CHUNK 200
 
@@ -51,6 +50,13 @@ static int make_base(struct net *net, bool anew, struct error *err)
 	return rc < 0 ? err_wrap(err, "make the base rules") : 0;
 }
 
+static void nothing_is_there(struct net *net)
+{
+	memset(net->have, 0, net->config.slots * sizeof(*net->have));
+	for (uint32_t i = 0; i < net->config.slots; i++)
+		net_set_shape(net, i, NULL);
+}
+
 /* Everything anew: in between, what is not there yet is dropped. */
 static int rebuild(struct net *net, struct error *err)
 {
@@ -59,18 +65,17 @@ static int rebuild(struct net *net, struct error *err)
 
 	if (make_base(net, true, err) < 0)
 		return -1;
-	memset(net->have, 0, net->config.slots * sizeof(*net->have));
+	nothing_is_there(net);
 	nft_batch_init(&b, NFPROTO_INET);
 	rc = 0;
 	for (uint32_t i = 0; rc == 0 && i < net->config.slots; i++) {
 		struct net_slot *s = net->slots[i];
-		unsigned int before = b.rules;
 
-		if (s) {
+		if (s && s->has_policy) {
 			netpol_slot(&b, &net->node, &s->slot, &s->plan,
 				    &net->have[i]);
 			net_put_all_learned(net, &b, s);
-			s->rules = b.rules - before;
+			net_set_shape(net, i, &s->plan);
 		}
 		if (i % REBUILD_CHUNK == REBUILD_CHUNK - 1 ||
 		    i + 1 == net->config.slots) {
@@ -118,11 +123,13 @@ static uint32_t range_elements(const struct net *net)
 static int intact(struct net *net, bool *ret, struct error *err)
 {
 	uint32_t rules, arp, bind, slots, hard, permitted, want;
+	uint32_t want_bind = 0, want_slots = 0;
 
 	want = net->base_rules;
 	for (uint32_t i = 0; i < net->config.slots; i++) {
-		if (net->slots[i])
-			want += net->slots[i]->rules;
+		want += net->have[i].rules;
+		want_bind += net->have[i].bound;
+		want_slots += net->have[i].slot;
 	}
 	*ret = false;
 	if (nft_count_rules(net->nft, NFPROTO_INET, &rules, err) < 0 ||
@@ -135,7 +142,7 @@ static int intact(struct net *net, bool *ret, struct error *err)
 	    set_size(net, NFPROTO_INET, "hard", &hard, err) < 0 ||
 	    set_size(net, NFPROTO_INET, "permitted", &permitted, err) < 0)
 		return err->code == ERR_NOT_FOUND ? 0 : -1;
-	*ret = bind == net->n_attached && slots == net->n_attached &&
+	*ret = bind == want_bind && slots == want_slots &&
 	       hard + permitted >= range_elements(net);
 	return 0;
 }
@@ -147,8 +154,8 @@ static void on_check(void *arg)
 	struct error err;
 	bool foreign, ok = true;
 
-	loop_timer(net->loop, &net->check, loop_now_ms() + CHECK_MS, on_check,
-		   net);
+	loop_timer(net->loop, &net->check,
+		   loop_now_ms() + net->config.times.check_ms, on_check, net);
 	/* Until then the counts cannot be right. */
 	if (net->unswept)
 		return;
@@ -166,8 +173,8 @@ static void on_check(void *arg)
 
 void net_start_checking(struct net *net)
 {
-	loop_timer(net->loop, &net->check, loop_now_ms() + CHECK_MS, on_check,
-		   net);
+	loop_timer(net->loop, &net->check,
+		   loop_now_ms() + net->config.times.check_ms, on_check, net);
 }
 
 /* ---- taking stock ------------------------------------------------------- */
@@ -212,6 +219,19 @@ static void load_elem(const struct nft_got_elem *e, void *arg)
 		    load->now + e->expires_ms, &evicted);
 }
 
+static void note_bound(const struct nft_got_elem *e, void *arg)
+{
+	struct net *net = arg;
+	char name[IFNAMSIZ] = "";
+	uint32_t number;
+
+	if (e->key_len < IFNAMSIZ)
+		return;
+	memcpy(name, e->key, IFNAMSIZ - 1);
+	if (tap_number(name, net->config.slots - 1, &number))
+		net->have[number].bound = true;
+}
+
 /* What an earlier process left of slots: objects, and learned addresses. */
 static int take_stock(struct net *net, bool *ret_base, struct error *err)
 {
@@ -222,6 +242,10 @@ static int take_stock(struct net *net, bool *ret_base, struct error *err)
 	    err->code != ERR_NOT_FOUND)
 		return -1;
 	if (nft_each_set(net->nft, NFPROTO_INET, note_set, &note, err) < 0 &&
+	    err->code != ERR_NOT_FOUND)
+		return -1;
+	if (nft_each_elem(net->nft, NFPROTO_INET, NETPOL_BIND, note_bound, net,
+			  err) < 0 &&
 	    err->code != ERR_NOT_FOUND)
 		return -1;
 	for (uint32_t i = 0; i < net->config.slots; i++) {
@@ -255,7 +279,7 @@ int net_filter_open(struct net *net, struct error *err)
 		return 0;
 	if (base)
 		log_warn("%s: the table is made anew", err->msg);
-	memset(net->have, 0, net->config.slots * sizeof(*net->have));
+	nothing_is_there(net);
 	net->unswept = false;
 	return make_base(net, true, err);
 }
@@ -321,6 +345,7 @@ static int sweep_filter(struct net *net, struct error *err)
 		if (net->slots[i])
 			continue;
 		netpol_objects_del(&b, i, &net->have[i]);
+		net_set_shape(net, i, NULL);
 		learned_fini(&net->learned[i]);
 	}
 	if (rc == 0)
@@ -334,17 +359,23 @@ int net_sweep(struct net *net, struct error *err)
 	struct stale stale = { .net = net };
 	int rc;
 
+	if (net->gather) {
+		net_gather_send(net);
+		nft_batch_fini(net->gather);
+		free(net->gather);
+		net->gather = NULL;
+	}
+	if (net->unsound && rebuild(net, err) < 0)
+		return err_wrap(err, "make the packet filter anew");
+	net->unsound = false;
 	if (sweep_filter(net, err) < 0)
 		return err_wrap(err, "sweep the packet filter");
 	rc = links_each(net->links, stale_tap, &stale, err);
-	for (uint32_t i = 0; rc == 0 && i < stale.n_taps; i++) {
-		char name[IFNAMSIZ];
-
-		snprintf(name, sizeof(name), TAP_PREFIX "%u", stale.taps[i]);
-		rc = link_delete(net->links, name, err);
-		if (rc == 0)
-			rc = conntrack_cut_all(net->nft, stale.taps[i] + 1,
-					       err);
+	for (uint32_t i = 0; rc == 0 && i < stale.n_taps; i++)
+		net_taps_give(net->taps, stale.taps[i]);
+	if (rc == 0) {
+		net_taps_begin(net->taps);
+		net_ahead_begin(net);
 	}
 	free(stale.taps);
 	net->unswept = net->unswept && rc < 0;

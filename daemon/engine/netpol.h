@@ -28,14 +28,17 @@ struct netpol_node {
 
 /**
  * struct netpol_objects - What the kernel has of one slot
- * @slot:	Its chain and its elements
+ * @slot:	Its chain, and the element that leads there
+ * @bound:	The elements that let its tap through the guard
  * @policy, @limits: Chains of their own
  * @allow, @deny: Sets of addresses
+ * @empty:	All those sets are known to be
  * @groups:	Sets of learned addresses: bit g is group g's
+ * @rules:	How many in its chains
  */
 struct netpol_objects {
-	bool slot, policy, limits, allow, deny;
-	uint32_t groups;
+	bool slot, bound, policy, limits, allow, deny, empty;
+	uint32_t groups, rules;
 };
 
 /* Tables, base chains and their sets. When they are there already (@anew
@@ -50,12 +53,30 @@ void netpol_remove_all(struct nft_batch *b);
  * netpol_slot() - Let a slot through as its plan says, instead of what was
  * @have:	What the kernel has of it; afterwards: will have
  *
- * What was learned is gone with it: netpol_learn() again, in the same batch,
- * what still holds.
+ * The kernel checks all chains of the table when one is changed, so this costs
+ * more the more slots there are. What was learned is gone with it:
+ * netpol_learn() again, in the same batch, what still holds.
  */
 void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
 		 const struct slot *slot, const struct plan *plan,
 		 struct netpol_objects *have);
+
+/* The same for a slot whose rules are of the plan's shape already: only what is
+ * in its sets is replaced, and its tap bound. Costs the same at any number.
+ */
+void netpol_slot_fill(struct nft_batch *b, const struct netpol_node *node,
+		      const struct slot *slot, const struct plan *plan,
+		      struct netpol_objects *have);
+
+/* The rules of a plan (without its addresses) for a slot that has none. Its tap
+ * is not bound: nothing passes.
+ */
+void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
+		       const struct plan *plan, struct netpol_objects *have);
+
+/* Nothing passes any more, and its sets are empty; the rules stay. */
+void netpol_slot_close(struct nft_batch *b, const struct netpol_node *node,
+		       const struct slot *slot, struct netpol_objects *have);
 
 /* Take it all away. */
 void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
@@ -92,6 +113,9 @@ struct netpol_keyed {
 	uint8_t family;
 };
 extern const struct netpol_keyed netpol_keyed_sets[];
+
+/* What binds a tap to its address: interface, MAC, address. */
+#define NETPOL_BIND "bind"
 
 /* The sets that count, by interface. */
 #define NETPOL_ALLOWED "allowed"

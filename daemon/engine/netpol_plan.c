@@ -245,6 +245,52 @@ int plan_make(const struct net_policy *policy, const struct net_limits *limits,
 	return 0;
 }
 
+struct plan_shape *plan_shape_of(const struct plan *plan)
+{
+	struct plan_shape *shape = xcalloc(
+		1, sizeof(*shape) + plan->n_groups * sizeof(plan->groups[0]));
+
+	shape->default_allow = plan->default_allow;
+	shape->allow = plan->n_allow > 0;
+	shape->deny = plan->n_deny > 0;
+	shape->limits = plan->limits;
+	shape->n_groups = plan->n_groups;
+	memcpy(shape->groups, plan->groups,
+	       plan->n_groups * sizeof(plan->groups[0]));
+	return shape;
+}
+
+bool plan_has_shape(const struct plan *plan, const struct plan_shape *shape)
+{
+	const struct net_limits *l = &shape->limits;
+
+	if (plan->default_allow != shape->default_allow ||
+	    (plan->n_allow > 0) != shape->allow ||
+	    (plan->n_deny > 0) != shape->deny ||
+	    plan->limits.connections_max != l->connections_max ||
+	    plan->limits.bandwidth_mbps != l->bandwidth_mbps ||
+	    plan->limits.packets_per_second != l->packets_per_second ||
+	    plan->n_groups != shape->n_groups)
+		return false;
+	for (size_t i = 0; i < shape->n_groups; i++) {
+		if (!same_group(&plan->groups[i], &shape->groups[i]))
+			return false;
+	}
+	return true;
+}
+
+void plan_of_shape(const struct plan_shape *shape, struct plan *ret)
+{
+	*ret = (struct plan){ .open = true,
+			      .default_allow = shape->default_allow,
+			      .limits = shape->limits,
+			      .n_allow = shape->allow,
+			      .n_deny = shape->deny,
+			      .n_groups = shape->n_groups };
+	memcpy(ret->groups, shape->groups,
+	       shape->n_groups * sizeof(ret->groups[0]));
+}
+
 void plan_fini(struct plan *plan)
 {
 	free(plan->allow);

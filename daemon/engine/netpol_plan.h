@@ -47,6 +47,23 @@ struct plan {
 
 #define PLAN_NO_GROUP 0xff
 
+/**
+ * struct plan_shape - What a slot's rules depend on: all but addresses
+ * @allow, @deny: There are such
+ */
+struct plan_shape {
+	bool default_allow, allow, deny;
+	struct net_limits limits;
+	size_t n_groups;
+	struct plan_group groups[];
+};
+
+/* Heap: free() it. */
+struct plan_shape *plan_shape_of(const struct plan *plan);
+bool plan_has_shape(const struct plan *plan, const struct plan_shape *shape);
+/* A plan of that shape without addresses. Nothing of it is to be freed. */
+void plan_of_shape(const struct plan_shape *shape, struct plan *ret);
+
 /* @policy NULL: nothing passes. A limit that is 0 is the default's.
  * ERR_LIMIT: more than can be expressed.
  */

@@ -20,10 +20,10 @@
 #define BURST_BYTES_MIN (64u << 10)
 
 const struct netpol_keyed netpol_keyed_sets[] = {
-	{ "bind", NFPROTO_INET },	  { "slots", NFPROTO_INET },
+	{ NETPOL_BIND, NFPROTO_INET },	  { "slots", NFPROTO_INET },
 	{ "limits-from", NFPROTO_INET },  { "limits-to", NFPROTO_INET },
 	{ NETPOL_ALLOWED, NFPROTO_INET }, { NETPOL_DENIED, NFPROTO_INET },
-	{ "bind", NFPROTO_ARP },	  { NULL, 0 },
+	{ NETPOL_BIND, NFPROTO_ARP },	  { NULL, 0 },
 };
 
 void netpol_group_name(char ret[32], uint32_t number, unsigned int group)
@@ -65,21 +65,28 @@ static void one_elem(struct nft_batch *b, bool add, const char *set,
 		nft_elems_del(b, set, &e, 1);
 }
 
-static void slot_elems(struct nft_batch *b, bool add,
+static void bind_elems(struct nft_batch *b, bool add,
 		       const struct netpol_node *node, const struct slot *slot)
 {
 	struct slot_keys k;
-	char chain[32];
 
 	make_keys(node, slot, &k);
-	netpol_slot_name(chain, 's', slot->number);
-	one_elem(b, add, "bind", k.bind, sizeof(k.bind), NULL, false);
+	one_elem(b, add, NETPOL_BIND, k.bind, sizeof(k.bind), NULL, false);
 	one_elem(b, add, NETPOL_ALLOWED, k.name, 16, NULL, false);
 	one_elem(b, add, NETPOL_DENIED, k.name, 16, NULL, false);
-	one_elem(b, add, "slots", k.name, 16, chain, false);
 	b->family = NFPROTO_ARP;
-	one_elem(b, add, "bind", k.arp, sizeof(k.arp), NULL, false);
+	one_elem(b, add, NETPOL_BIND, k.arp, sizeof(k.arp), NULL, false);
 	b->family = NFPROTO_INET;
+}
+
+static void slot_elem(struct nft_batch *b, bool add, const struct slot *slot)
+{
+	uint8_t key[16];
+	char chain[32];
+
+	nft_key_ifname(key, slot->tap);
+	netpol_slot_name(chain, 's', slot->number);
+	one_elem(b, add, "slots", key, 16, chain, false);
 }
 
 static void limit_elems(struct nft_batch *b, bool add, const struct slot *slot)
@@ -153,8 +160,7 @@ static void limit_chains_del(struct nft_batch *b, uint32_t number)
 	nft_chain_del(b, name);
 }
 
-static void boxes_set(struct nft_batch *b, const char *name,
-		      const struct plan_box *boxes, size_t n)
+static void boxes_set(struct nft_batch *b, const char *name)
 {
 	const struct nft_set_spec spec = {
 		.name = name,
@@ -162,6 +168,13 @@ static void boxes_set(struct nft_batch *b, const char *name,
 		.interval = true,
 		.types = { NFT_TYPE_ADDRESS, NFT_TYPE_PROTO, NFT_TYPE_PORT }
 	};
+
+	nft_set_add(b, &spec);
+}
+
+static void boxes_fill(struct nft_batch *b, const char *name,
+		       const struct plan_box *boxes, size_t n)
+{
 	uint8_t(*keys)[2][12] = xcalloc(n, sizeof(*keys));
 	struct nft_elem *elems = xcalloc(n, sizeof(*elems));
 
@@ -181,10 +194,44 @@ static void boxes_set(struct nft_batch *b, const char *name,
 					      .key_end = keys[i][1],
 					      .key_len = 12 };
 	}
-	nft_set_add(b, &spec);
 	nft_elems_add(b, name, elems, n);
 	free(keys);
 	free(elems);
+}
+
+/* Into sets that are empty. */
+static void fill_sets(struct nft_batch *b, const struct slot *slot,
+		      const struct plan *plan)
+{
+	char name[32];
+
+	netpol_slot_name(name, 'x', slot->number);
+	if (plan->n_deny)
+		boxes_fill(b, name, plan->deny, plan->n_deny);
+	netpol_slot_name(name, 'a', slot->number);
+	if (plan->n_allow)
+		boxes_fill(b, name, plan->allow, plan->n_allow);
+}
+
+static void empty_sets(struct nft_batch *b, uint32_t number,
+		       const struct netpol_objects *have)
+{
+	char name[32];
+
+	/* The kernel finds a set by walking through all there are. */
+	if (have->empty)
+		return;
+	netpol_slot_name(name, 'x', number);
+	if (have->deny)
+		nft_set_flush(b, name);
+	netpol_slot_name(name, 'a', number);
+	if (have->allow)
+		nft_set_flush(b, name);
+	for (unsigned int g = 0; g < 32; g++) {
+		netpol_group_name(name, number, g);
+		if (have->groups & 1u << g)
+			nft_set_flush(b, name);
+	}
 }
 
 static void boxes_rule(struct nft_batch *b, const char *chain, const char *set,
@@ -255,13 +302,13 @@ static void policy_chain(struct nft_batch *b, const struct slot *slot,
 	have->policy = true;
 	if (plan->n_deny) {
 		netpol_slot_name(name, 'x', slot->number);
-		boxes_set(b, name, plan->deny, plan->n_deny);
+		boxes_set(b, name);
 		boxes_rule(b, chain, name, NFT_GOTO, "deny-rule");
 		have->deny = true;
 	}
 	if (plan->n_allow) {
 		netpol_slot_name(name, 'a', slot->number);
-		boxes_set(b, name, plan->allow, plan->n_allow);
+		boxes_set(b, name);
 		boxes_rule(b, chain, name, NFT_RETURN, NULL);
 		have->allow = true;
 	}
@@ -289,10 +336,6 @@ static void slot_chain(struct nft_batch *b, const struct slot *slot,
 	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
 	nft_verdict(&r, NF_ACCEPT, NULL);
 	nft_rule_end(&r);
-	if (!plan->open) {
-		rule_always(b, chain, NFT_GOTO, "deny-default");
-		return;
-	}
 	if (has_rules(plan))
 		rule_always(b, chain, NFT_JUMP, policy);
 	else if (plan->default_allow)
@@ -345,10 +388,10 @@ static void policy_del(struct nft_batch *b, uint32_t number,
 	have->groups = 0;
 }
 
-void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
-		 const struct slot *slot, const struct plan *plan,
-		 struct netpol_objects *have)
+void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
+		       const struct plan *plan, struct netpol_objects *have)
 {
+	unsigned int before = b->rules;
 	char chain[32];
 
 	b->family = NFPROTO_INET;
@@ -365,21 +408,58 @@ void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
 		limit_chains_del(b, slot->number);
 	}
 	have->limits = has_limits(plan);
-	if (plan->open && has_rules(plan))
+	if (has_rules(plan))
 		policy_chain(b, slot, plan, have);
 	slot_chain(b, slot, plan);
-	slot_elems(b, true, node, slot);
-	have->slot = true;
+	slot_elem(b, true, slot);
+	have->slot = have->empty = true;
+	have->rules = b->rules - before;
+}
+
+void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
+		 const struct slot *slot, const struct plan *plan,
+		 struct netpol_objects *have)
+{
+	netpol_slot_ahead(b, slot, plan, have);
+	fill_sets(b, slot, plan);
+	bind_elems(b, true, node, slot);
+	have->bound = true;
+	have->empty = false;
+}
+
+void netpol_slot_fill(struct nft_batch *b, const struct netpol_node *node,
+		      const struct slot *slot, const struct plan *plan,
+		      struct netpol_objects *have)
+{
+	b->family = NFPROTO_INET;
+	empty_sets(b, slot->number, have);
+	fill_sets(b, slot, plan);
+	bind_elems(b, true, node, slot);
+	have->bound = true;
+	have->empty = false;
+}
+
+void netpol_slot_close(struct nft_batch *b, const struct netpol_node *node,
+		       const struct slot *slot, struct netpol_objects *have)
+{
+	b->family = NFPROTO_INET;
+	if (have->bound)
+		bind_elems(b, false, node, slot);
+	empty_sets(b, slot->number, have);
+	have->bound = false;
+	have->empty = true;
 }
 
 void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
 		     const struct slot *slot, struct netpol_objects *have)
 {
 	b->family = NFPROTO_INET;
+	if (have->bound)
+		bind_elems(b, false, node, slot);
 	if (have->limits)
 		limit_elems(b, false, slot);
 	if (have->slot)
-		slot_elems(b, false, node, slot);
+		slot_elem(b, false, slot);
 	netpol_objects_del(b, slot->number, have);
 }
 

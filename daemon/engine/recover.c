@@ -569,6 +569,7 @@ int recover_begin(struct engine *e, struct error *err)
 		free(clones.rows);
 		return -1;
 	}
+	net_gather(e->net);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		if (has_guest(sb) && !e->rebooted)
 			keep_rules(e, sb);

@@ -13,6 +13,9 @@
 
 #define SLOT_MAX 8192u /* of one node: addresses are from a /19 at least */
 
+/* "SB", so that no other program's marks are taken for ours. */
+#define SLOT_MARK_BASE 0x53420000u
+
 /**
  * struct slot - What follows from a slot's number
  * @number:	0..SLOT_MAX-1
@@ -20,7 +23,7 @@
  * @cid:	vsock context id, [guest] cid_base + number; 0: serial link
  * @tap:	"sbx<number>"
  * @address:	The guest's IPv4 address, host order
- * @mark:	conntrack mark: number + 1
+ * @mark:	conntrack mark: SLOT_MARK_BASE + number
  */
 struct slot {
 	uint32_t number;

@@ -86,6 +86,11 @@ int tap_create(const char *name, uint32_t owner, struct error *err)
 	return 0;
 }
 
+void tap_name(char ret[IFNAMSIZ], uint32_t number)
+{
+	snprintf(ret, IFNAMSIZ, TAP_PREFIX "%u", number);
+}
+
 bool tap_number(const char *name, uint32_t max, uint32_t *ret)
 {
 	size_t prefix = strlen(TAP_PREFIX);

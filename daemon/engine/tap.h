@@ -27,6 +27,8 @@ struct error;
  */
 int tap_create(const char *name, uint32_t owner, struct error *err);
 
+void tap_name(char ret[IFNAMSIZ], uint32_t number);
+
 /* "sbx<number>", canonical. False: not a tap of ours. */
 bool tap_number(const char *name, uint32_t max, uint32_t *ret);
 

@@ -8,6 +8,7 @@
  *   attach N GENERATION allow|deny|none [RULE..]   RULE: +TARGET[,udp|any|tcp]
  *   update N GENERATION allow|deny|none [RULE..]         [,PORT[-PORT]].., or -
  *   detach N | sweep | counters N | denials N | resolver | bench COUNT ROUNDS
+ *   settle                               until taps are made and taken away
  *   limits CONNECTIONS MBPS PPS          of what is attached or updated next
  *   close keep|remove                    and end
  */
@@ -15,7 +16,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/str.h"
-#include "engine/net.h"
+#include "engine/net_priv.h"
+#include "engine/net_taps.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -23,8 +25,9 @@
 #include <string.h>
 #include <time.h>
 
-#define UID_BASE   40000
-#define LINE_WORDS 600
+#define UID_BASE       40000
+#define LINE_WORDS     600
+#define BENCH_PAUSE_MS 40
 
 static struct loop *loop;
 static struct net *net;
@@ -154,40 +157,81 @@ static uint64_t now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* With COUNT slots attached: what one more costs, to attach, update, detach. */
-static int bench(uint32_t count, uint32_t rounds, struct error *err)
-{
+/* ---- what one slot more costs ------------------------------------------- */
+
+/* The loop runs between the rounds, as it does in the daemon. */
+static struct bench {
+	uint32_t count, rounds, done;
+	uint64_t attach, update, detach;
 	struct net_rule rules[2];
-	struct net_policy policy = { .n_allow = 2, .allow = rules };
-	uint64_t attach = 0, update = 0, detach = 0, t;
+	struct net_policy policy;
+	sd_event_source *timer;
+} bench;
+
+static int bench_round(struct error *err)
+{
+	struct slot slot;
+	uint64_t t = now_us();
+
+	net_slot(net, bench.count + bench.done, UID_BASE, 0, &slot);
+	if (net_attach(net, &slot, 1, &bench.policy, NULL, err) < 0)
+		return -1;
+	bench.attach += now_us() - t;
+	t = now_us();
+	if (net_update(net, &slot, 1, &bench.policy, NULL, err) < 0)
+		return -1;
+	bench.update += now_us() - t;
+	t = now_us();
+	if (net_detach(net, &slot, err) < 0)
+		return -1;
+	bench.detach += now_us() - t;
+	return 0;
+}
+
+static void bench_step(void *arg)
+{
+	struct error err = { 0 };
+
+	(void)arg;
+	if (bench_round(&err) < 0) {
+		answer(-1, &err);
+	} else if (++bench.done < bench.rounds) {
+		loop_timer(loop, &bench.timer, loop_now_ms() + BENCH_PAUSE_MS,
+			   bench_step, NULL);
+		return;
+	} else {
+		printf("ok slots %u attach_us %llu update_us %llu "
+		       "detach_us %llu\n",
+		       bench.count,
+		       (unsigned long long)(bench.attach / bench.rounds),
+		       (unsigned long long)(bench.update / bench.rounds),
+		       (unsigned long long)(bench.detach / bench.rounds));
+	}
+	fflush(stdout);
+}
+
+/* With COUNT slots attached: what one more costs, to attach, update, detach. */
+static int bench_begin(uint32_t count, uint32_t rounds, struct error *err)
+{
 	struct slot slot;
 
-	net_rule_parse("*.example.com", &rules[0], err);
-	net_rule_parse("203.0.113.0/24", &rules[1], err);
+	bench.count = count;
+	bench.rounds = rounds;
+	bench.done = 0;
+	bench.attach = bench.update = bench.detach = 0;
+	bench.policy =
+		(struct net_policy){ .n_allow = 2, .allow = bench.rules };
+	net_rule_parse("*.example.com", &bench.rules[0], err);
+	net_rule_parse("203.0.113.0/24", &bench.rules[1], err);
 	for (uint32_t i = 0; i < count; i++) {
 		net_slot(net, i, UID_BASE, 0, &slot);
-		if (net_attach(net, &slot, 1, &policy, NULL, err) < 0)
+		if (net_attach(net, &slot, 1, &bench.policy, NULL, err) < 0)
 			return -1;
 	}
-	net_slot(net, count, UID_BASE, 0, &slot);
-	for (uint32_t i = 0; i < rounds; i++) {
-		t = now_us();
-		if (net_attach(net, &slot, i, &policy, NULL, err) < 0)
-			return -1;
-		attach += now_us() - t;
-		t = now_us();
-		if (net_update(net, &slot, i, &policy, NULL, err) < 0)
-			return -1;
-		update += now_us() - t;
-		t = now_us();
-		if (net_detach(net, &slot, err) < 0)
-			return -1;
-		detach += now_us() - t;
-	}
-	printf("ok slots %u attach_us %llu update_us %llu detach_us %llu\n",
-	       count, (unsigned long long)(attach / rounds),
-	       (unsigned long long)(update / rounds),
-	       (unsigned long long)(detach / rounds));
+	if (net_sweep(net, err) < 0)
+		return -1;
+	loop_timer(loop, &bench.timer, loop_now_ms() + BENCH_PAUSE_MS,
+		   bench_step, NULL);
 	return 0;
 }
 
@@ -224,8 +268,12 @@ static void run_line(char *line)
 					      (uint32_t)atoi(w[3]) };
 		answer(0, &err);
 	} else if (!strcmp(w[0], "bench") && n == 3) {
-		if (bench((uint32_t)atoi(w[1]), (uint32_t)atoi(w[2]), &err) < 0)
+		if (bench_begin((uint32_t)atoi(w[1]), (uint32_t)atoi(w[2]),
+				&err) < 0)
 			answer(-1, &err);
+	} else if (!strcmp(w[0], "settle")) {
+		net_taps_settle(net->taps);
+		answer(0, &err);
 	} else if (!strcmp(w[0], "close") && n == 2) {
 		net = net_close(net, !strcmp(w[1], "keep"));
 		answer(0, &err);
@@ -269,7 +317,9 @@ static uint32_t address_of(const char *text)
 	return ntohl(in.s_addr);
 }
 
-/* net_driver RESOLVER SLOTS POOL PREFIX [dns=A[:P]].. [host=N=A].. [private=C] */
+/* net_driver RESOLVER SLOTS POOL PREFIX [dns=A[:P]].. [host=N=A].. [private=C]..
+ *	      [times=MIN,MAX,GRACE,RENEW,CHECK]
+ */
 int main(int argc, char **argv)
 {
 	char *upstreams[8], *hosts[8];
@@ -304,7 +354,12 @@ int main(int argc, char **argv)
 				 &private_allowed[config.n_private_allowed],
 				 &err) == 0)
 			config.n_private_allowed++;
-		else
+		else if (sscanf(argv[i], "times=%u,%u,%u,%u,%u",
+				&config.times.learn_min_ms,
+				&config.times.learn_max_ms,
+				&config.times.learn_grace_ms,
+				&config.times.renew_ms,
+				&config.times.check_ms) != 5)
 			return 2;
 	}
 	if (loop_new(&loop, &err) < 0 ||

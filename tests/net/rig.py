@@ -376,10 +376,13 @@ class Driver:
                      "16", "dns=203.0.113.53", "private=10.9.0.0/16", *extra]
         self.start()
 
-    def start(self):
+    def start(self, sweep=True):
+        """@sweep: as the daemon does, once it has attached what lives."""
         self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
         self.expect()
+        if sweep:
+            self.do("sweep")
 
     def expect(self):
         line = self.p.stdout.readline().strip()
