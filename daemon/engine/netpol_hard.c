@@ -134,6 +134,22 @@ size_t hard_ranges(uint32_t pool, uint32_t pool_mask,
 	return n_ret;
 }
 
+enum hard_kind hard_hides(const struct hard_range *ranges, size_t n,
+			  uint32_t first, uint32_t last)
+{
+	enum hard_kind why = hard_kind_of(ranges, n, first);
+	uint64_t at = first;
+
+	for (size_t i = 0; i < n && at <= last; i++) {
+		if (ranges[i].last < at)
+			continue;
+		if (ranges[i].first > at || ranges[i].kind == HARD_PERMITTED)
+			return HARD_NONE;
+		at = (uint64_t)ranges[i].last + 1;
+	}
+	return at > last ? why : HARD_NONE;
+}
+
 enum hard_kind hard_kind_of(const struct hard_range *ranges, size_t n,
 			    uint32_t address)
 {

@@ -53,4 +53,10 @@ size_t hard_ranges(uint32_t pool, uint32_t pool_mask,
 enum hard_kind hard_kind_of(const struct hard_range *ranges, size_t n,
 			    uint32_t address);
 
+/* Why no address of [@first, @last] can be opened by a rule; HARD_NONE: some
+ * can.
+ */
+enum hard_kind hard_hides(const struct hard_range *ranges, size_t n,
+			  uint32_t first, uint32_t last);
+
 #endif /* ENGINE_NETPOL_HARD_H */

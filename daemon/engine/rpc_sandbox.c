@@ -41,6 +41,22 @@ static int find_image(struct engine *e, const Spec *spec,
 	return err_reason(err, "IMAGE_NOT_FOUND", name);
 }
 
+/* Rules that this node opens to nobody are told of, not passed over. */
+static int check_egress(struct engine *e, const PbEgress *egress,
+			struct error *err)
+{
+	struct net_policy policy;
+	int r;
+
+	if (!egress)
+		return 0;
+	if (spec_policy(egress, &policy, err) < 0)
+		return -1;
+	r = net_check_policy(e->net, &policy, err);
+	net_policy_fini(&policy);
+	return r;
+}
+
 int rpc_create_sandbox(struct call *call, struct error *err)
 {
 	struct engine *e = call->engine;
@@ -48,6 +64,7 @@ int rpc_create_sandbox(struct call *call, struct error *err)
 	const struct image *image;
 
 	if (spec_check_create(spec, err) < 0 ||
+	    check_egress(e, spec->egress, err) < 0 ||
 	    find_image(e, spec, &image, err) < 0 ||
 	    spec_complete(spec, image, err) < 0)
 		return -1;
@@ -85,8 +102,8 @@ static bool matches(const struct sandbox *sb, const PbList *req)
 {
 	const Spec *spec = sb->row.spec;
 
-	if (req->state ? (int)sb->row.state != (int)req->state :
-			 sb->row.state == SBX_TERMINATED)
+	if (req->state ? (int)sb->row.state != (int)req->state
+		       : sb->row.state == SBX_TERMINATED)
 		return false;
 	if (!str_empty(req->image) && strcmp(req->image, spec->image) != 0)
 		return false;
@@ -126,8 +143,8 @@ int rpc_list_sandboxes(struct call *call, struct error *err)
 			continue;
 		if (page.total++ < page.offset || r.n_sandboxes == page.limit)
 			continue;
-		at[r.n_sandboxes] = answer_sandbox(&views[r.n_sandboxes], sb,
-						   false);
+		at[r.n_sandboxes] =
+			answer_sandbox(&views[r.n_sandboxes], sb, false);
 		r.n_sandboxes++;
 	}
 	page.has_more = page.total > page.offset + r.n_sandboxes;
@@ -200,6 +217,7 @@ int rpc_update_sandbox(struct call *call, struct error *err)
 	bool network = req->egress || req->network_limits;
 
 	if (spec_check_update(req, err) < 0 ||
+	    check_egress(e, req->egress, err) < 0 ||
 	    rpc_sandbox(e, req->sandbox_id, &sb, err) < 0 ||
 	    sandbox_may(sb, EV_UPDATE, err) < 0)
 		return -1;

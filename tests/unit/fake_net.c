@@ -95,6 +95,17 @@ void net_slot(const struct net *net, uint32_t number, uint32_t uid_base,
 	snprintf(ret->tap, sizeof(ret->tap), "sbx%u", number);
 }
 
+int net_check_policy(const struct net *net, const struct net_policy *policy,
+		     struct error *err)
+{
+	for (size_t i = 0; i < policy->n_allow; i++)
+		if (!strncmp(policy->allow[i].target, "10.", 3) &&
+		    net->config.n_private_allowed == 0)
+			return err_field(err, "egress.allow[0].target",
+					 "is private");
+	return 0;
+}
+
 int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 	       const struct net_policy *policy, const struct net_limits *limits,
 	       struct error *err)
@@ -127,6 +138,11 @@ int net_detach(struct net *net, const struct slot *slot, struct error *err)
 	world.attached_slots[slot->number] = false;
 	net->live[slot->number] = false;
 	return 0;
+}
+
+void net_gather(struct net *net)
+{
+	(void)net;
 }
 
 int net_sweep(struct net *net, struct error *err)

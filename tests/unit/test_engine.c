@@ -245,6 +245,28 @@ static void a_sandbox_lives_and_ends(void **state)
 	assert_string_equal(err_reason_of(&world.answer_err), "INVALID_STATE");
 }
 
+static void a_rule_that_opens_nothing_here_is_refused_by_its_field(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+	Sandbox__Node__V1__EgressPolicy egress =
+		SANDBOX__NODE__V1__EGRESS_POLICY__INIT;
+	Sandbox__Node__V1__EgressRule rule =
+		SANDBOX__NODE__V1__EGRESS_RULE__INIT;
+	Sandbox__Node__V1__EgressRule *rules[] = { &rule };
+
+	(void)state;
+	rule.target = (char *)(uintptr_t) "10.1.2.0/24";
+	egress.n_allow = 1;
+	egress.allow = rules;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.image = (char *)(uintptr_t) "debian:12";
+	m.egress = &egress;
+	assert_false(call("CreateSandbox", &m.base));
+	assert_string_equal(err_reason_of(&world.answer_err), "INVALID_CONFIG");
+	assert_string_equal(world.answer_err.field, "egress.allow[0].target");
+	assert_nothing_but(0, 0);
+}
+
 static void a_create_that_fails_anywhere_leaves_nothing(void **state)
 {
 	unsigned int n;
@@ -758,6 +780,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_sandbox_lives_and_ends),
+		T(a_rule_that_opens_nothing_here_is_refused_by_its_field),
 		T(a_create_that_fails_anywhere_leaves_nothing),
 		T(a_pause_that_fails_leaves_it_running),
 		T(a_resume_that_fails_can_be_repeated),

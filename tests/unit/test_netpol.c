@@ -162,6 +162,37 @@ static void the_operator_opens_private_ranges_and_no_others(void **state)
 	assert_int_equal(kind(IP(8, 8, 8, 8), "0.0.0.0/0"), HARD_NONE);
 }
 
+static enum hard_kind hides(const char *target, const char *allowed)
+{
+	struct hard_range h[HARD_RANGES_MAX];
+	struct net_rule r = rule(target), a;
+	size_t n;
+
+	if (allowed)
+		a = rule(allowed);
+	n = hard_ranges(IP(10, 200, 0, 0), 0xffff0000, &a, allowed ? 1 : 0, h);
+	return hard_hides(h, n, r.network, r.network | ~r.mask);
+}
+
+static void a_rule_is_useless_only_if_all_it_names_is_hard(void **state)
+{
+	(void)state;
+	assert_int_equal(hides("10.0.0.0/8", NULL), HARD_PRIVATE);
+	assert_int_equal(hides("10.1.2.3", NULL), HARD_PRIVATE);
+	assert_int_equal(hides("192.168.0.0/16", NULL), HARD_PRIVATE);
+	assert_int_equal(hides("169.254.169.254", NULL), HARD_METADATA);
+	assert_int_equal(hides("127.0.0.0/8", NULL), HARD_LOOPBACK);
+	assert_int_equal(hides("224.0.0.0/3", NULL), HARD_MULTICAST);
+	assert_int_equal(hides("10.200.1.0/24", "10.0.0.0/8"), HARD_GUESTS);
+	assert_int_equal(hides("10.0.0.0/8", "10.9.0.0/16"), HARD_NONE);
+	assert_int_equal(hides("10.9.1.1", "10.9.0.0/16"), HARD_NONE);
+	assert_int_equal(hides("10.8.1.1", "10.9.0.0/16"), HARD_PRIVATE);
+	assert_int_equal(hides("0.0.0.0/0", NULL), HARD_NONE);
+	assert_int_equal(hides("8.0.0.0/6", NULL), HARD_NONE);
+	assert_int_equal(hides("192.0.2.1", NULL), HARD_NONE);
+	assert_int_equal(hides("255.255.255.255", NULL), HARD_RESERVED);
+}
+
 static void hard_ranges_are_disjoint_and_ascending(void **state)
 {
 	struct net_rule allowed[HARD_ALLOWED_MAX];
@@ -559,6 +590,8 @@ int main(void)
 		cmocka_unit_test(what_is_not_public_is_hard),
 		cmocka_unit_test(
 			the_operator_opens_private_ranges_and_no_others),
+		cmocka_unit_test(
+			a_rule_is_useless_only_if_all_it_names_is_hard),
 		cmocka_unit_test(hard_ranges_are_disjoint_and_ascending),
 		cmocka_unit_test(boxes_mean_what_the_rules_say),
 		cmocka_unit_test(the_whole_address_space_is_one_box),
