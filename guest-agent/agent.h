@@ -18,6 +18,7 @@
 
 struct loop;
 struct server;
+struct exits;
 struct freezer;
 struct grpc_status;
 struct error;
@@ -68,6 +69,8 @@ struct agent {
 	size_t ring_bytes;
 	struct ring_budget ring_budget;
 	struct list stale_cgroups; /* struct stale_cgroup: not empty yet */
+
+	struct exits *exits; /* exits.h */
 
 	struct list lingers; /* struct linger: pipes that nobody reads */
 	uint32_t n_lingers;

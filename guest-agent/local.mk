@@ -6,6 +6,7 @@ libagent_a_SOURCES = \
 	%D%/agent.c %D%/agent.h \
 	%D%/cgroup.c %D%/cgroup.h \
 	%D%/env.c %D%/env.h \
+	%D%/exits.c %D%/exits.h \
 	%D%/file_list.c \
 	%D%/file_move.c \
 	%D%/file_path.c %D%/file_path.h \

@@ -4,6 +4,7 @@
  * As PID 1 nothing here may end the process: the kernel would panic.
  */
 #include "agent.h"
+#include "exits.h"
 #include "cgroup.h"
 #include "freeze.h"
 #include "identity.h"
@@ -144,6 +145,7 @@ static int agent_init(struct agent *agent, const struct options *o,
 		.cgroup_fd = -EBADF,
 	};
 	list_init(&agent->processes);
+	agent->exits = exits_new();
 	list_init(&agent->stale_cgroups);
 	list_init(&agent->lingers);
 	list_init(&agent->tasks_waiting);

@@ -17,6 +17,7 @@
 #include "process.h"
 
 #include "agent.h"
+#include "exits.h"
 #include "cgroup.h"
 #include "env.h"
 #include "loop.h"
@@ -184,6 +185,7 @@ static void on_drained(void *arg)
 		return;
 	p->state = PROCESS_EXITED;
 	update_clients(p);
+	exits_add(p->agent, p);
 	forget_old(p->agent);
 }
 

@@ -40,6 +40,7 @@ void rpc_hello(struct rpc *rpc, const uint8_t *data, size_t len);
 void rpc_configure(struct rpc *rpc, const uint8_t *data, size_t len);
 void rpc_freeze(struct rpc *rpc, const uint8_t *data, size_t len);
 void rpc_thaw(struct rpc *rpc, const uint8_t *data, size_t len);
+void rpc_next_exits(struct rpc *rpc, const uint8_t *data, size_t len);
 void rpc_stats(struct rpc *rpc, const uint8_t *data, size_t len);
 void rpc_list_processes(struct rpc *rpc, const uint8_t *data, size_t len);
 void rpc_signal_process(struct rpc *rpc, const uint8_t *data, size_t len);

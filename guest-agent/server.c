@@ -108,6 +108,7 @@ static const struct method methods[] = {
 	{ "Freeze",	    WHEN_FROZEN, .unary = rpc_freeze },
 	{ "Thaw",	    ALWAYS,	.unary = rpc_thaw },
 	{ "Stats",	    ALWAYS,	.unary = rpc_stats },
+	{ "NextExits",	    ALWAYS,	.unary = rpc_next_exits },
 	{ "Exec",	    0,		.stream = rpc_exec },
 	{ "ListProcesses",  0,		.unary = rpc_list_processes },
 	{ "AttachProcess",  0,		.stream = rpc_attach },

@@ -2,12 +2,14 @@
 noinst_LIBRARIES += libbase.a
 libbase_a_SOURCES = \
 	%D%/cleanup.h \
+	%D%/cloud_event.c %D%/cloud_event.h \
 	%D%/error.c %D%/error.h \
 	%D%/fd.c %D%/fd.h \
 	%D%/grpc_io.c %D%/grpc_io.h \
 	%D%/ipc.c %D%/ipc.h \
 	%D%/jail.c %D%/jail.h \
 	%D%/job.c %D%/job.h \
+	%D%/json_text.c %D%/json_text.h \
 	%D%/list.h \
 	%D%/log.c %D%/log.h \
 	%D%/loop.c %D%/loop.h \

@@ -2,44 +2,34 @@
 /* cmd_events.c - events, denied, stats */
 #include "ctl/ctl.h"
 
-#include "ctl/json.h"
+#include "base/cloud_event.h"
+#include "base/mem.h"
 #include "ctl/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-/* CloudEvents 1.0, JSON format. The node's sequence is the id: unique for the
- * source, and in order.
- */
 static void print_cloud_event(const NODE(Event) * e)
 {
-	char time[JSON_TIME_MAX];
+	_cleanup_free_ struct cloud_pair *data =
+		xcalloc(e->n_data + 1, sizeof(*data));
+	const struct cloud_event event = {
+		.sequence = e->sequence,
+		.node_id = e->node_id,
+		.type = e->type,
+		.sandbox_id = e->sandbox_id,
+		.seconds = e->time ? e->time->seconds : 0,
+		.nanos = e->time ? e->time->nanos : 0,
+		.data = data,
+		.n_data = e->n_data,
+	};
 
-	printf("{\"specversion\":\"1.0\",\"id\":\"%" PRIu64
-	       "\",\"source\":\"sandboxd\",\"type\":",
-	       e->sequence);
-	json_string(stdout, e->type);
-	if (*e->sandbox_id) {
-		fputs(",\"subject\":", stdout);
-		json_string(stdout, e->sandbox_id);
-	}
-	if (e->time) {
-		json_time(time, e->time->seconds, e->time->nanos);
-		printf(",\"time\":\"%s\"", time);
-	}
-	printf(",\"sequence\":\"%" PRIu64
-	       "\",\"datacontenttype\":\"application/json\",\"data\":{",
-	       e->sequence);
-	fputs("\"sandboxId\":", stdout);
-	json_string(stdout, e->sandbox_id);
-	for (size_t i = 0; i < e->n_data; i++) {
-		putchar(',');
-		json_string(stdout, e->data[i]->key);
-		putchar(':');
-		json_string(stdout, e->data[i]->value);
-	}
-	puts("}}");
+	for (size_t i = 0; i < e->n_data; i++)
+		data[i] = (struct cloud_pair){ e->data[i]->key,
+					       e->data[i]->value };
+	cloud_event_write(stdout, &event);
+	putchar('\n');
 }
 
 static void print_event(const NODE(Event) * e)

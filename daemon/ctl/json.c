@@ -2,7 +2,6 @@
 /* json.c - protobuf messages as JSON, by their descriptors */
 #include "ctl/json.h"
 
-#include "base/utf8.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -15,36 +14,6 @@
 
 static void write_value(FILE *out, const ProtobufCFieldDescriptor *f,
 			const void *at);
-
-void json_string(FILE *out, const char *s)
-{
-	size_t len = s ? strlen(s) : 0;
-	uint32_t cp;
-
-	fputc('"', out);
-	for (size_t i = 0; i < len;) {
-		size_t n = utf8_decode((const uint8_t *)s + i, len - i, &cp);
-
-		if (n == 0) {
-			fputs("\\ufffd", out);
-			n = 1;
-		} else if (cp == '"' || cp == '\\') {
-			fprintf(out, "\\%c", (int)cp);
-		} else if (cp == '\n') {
-			fputs("\\n", out);
-		} else if (cp == '\t') {
-			fputs("\\t", out);
-		} else if (cp < 0x20 || cp == 0x7f ||
-			   (cp >= 0x80 && cp < 0xa0) || cp == 0x2028 ||
-			   cp == 0x2029) {
-			fprintf(out, "\\u%04x", (unsigned int)cp);
-		} else {
-			fwrite(s + i, 1, n, out);
-		}
-		i += n;
-	}
-	fputc('"', out);
-}
 
 void json_base64(FILE *out, const uint8_t *data, size_t len)
 {
@@ -67,42 +36,12 @@ void json_base64(FILE *out, const uint8_t *data, size_t len)
 	fputc('"', out);
 }
 
-/* ".5", ".123456", "" - as the mapping has it, 0, 3, 6 or 9 digits. */
-static void format_nanos(char dst[12], int32_t nanos)
-{
-	dst[0] = '\0';
-	if (nanos <= 0 || nanos > 999999999)
-		return;
-	if (nanos % 1000000 == 0)
-		snprintf(dst, 12, ".%03d", nanos / 1000000);
-	else if (nanos % 1000 == 0)
-		snprintf(dst, 12, ".%06d", nanos / 1000);
-	else
-		snprintf(dst, 12, ".%09d", nanos);
-}
-
-void json_time(char dst[JSON_TIME_MAX], int64_t seconds, int32_t nanos)
-{
-	time_t t = (time_t)seconds;
-	struct tm tm;
-	char date[24];
-	char fraction[12];
-
-	/* Years 1 to 9999, as RFC 3339 has them. */
-	if (seconds < -62135596800 || seconds > 253402300799 ||
-	    !gmtime_r(&t, &tm))
-		t = 0, gmtime_r(&t, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	format_nanos(fraction, nanos);
-	snprintf(dst, JSON_TIME_MAX, "%s%sZ", date, fraction);
-}
-
 static void write_duration(FILE *out, int64_t seconds, int32_t nanos)
 {
 	char fraction[12];
 	int negative = seconds < 0 || nanos < 0;
 
-	format_nanos(fraction, negative ? -nanos : nanos);
+	json_fraction(fraction, negative ? -nanos : nanos);
 	fprintf(out, "\"%s%" PRIu64 "%ss\"", negative ? "-" : "",
 		negative ? (uint64_t)0 - (uint64_t)seconds : (uint64_t)seconds,
 		fraction);

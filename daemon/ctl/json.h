@@ -9,6 +9,8 @@
 #ifndef CTL_JSON_H
 #define CTL_JSON_H
 
+#include "base/json_text.h"
+
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,12 +24,6 @@ void json_message(FILE *out, const ProtobufCMessage *m);
  */
 void json_response(FILE *out, const ProtobufCMessage *m);
 
-/* A string with quotes; bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *out, const char *s);
 void json_base64(FILE *out, const uint8_t *data, size_t len);
-
-/* "2026-11-21T04:05:06.789Z", with as few decimals as hold it. */
-#define JSON_TIME_MAX 40
-void json_time(char dst[JSON_TIME_MAX], int64_t seconds, int32_t nanos);
 
 #endif /* CTL_JSON_H */

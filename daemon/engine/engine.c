@@ -202,9 +202,15 @@ void engine_hv_link(bool up, void *arg)
 		return;
 	e->hv_up = up;
 	if (!up) {
+		e->hv_lost = true;
 		log_warn("libvirt does not answer; guests run on");
+		event_emit(e, "node.libvirt", "",
+			   EVENT_DATA({ "up", "false" }));
 		return;
 	}
+	if (e->hv_lost)
+		event_emit(e, "node.libvirt", "", EVENT_DATA({ "up", "true" }));
+	e->hv_lost = false;
 	log_info("libvirt %s answers", e->hv->info.libvirt_version);
 	recover_look_at_all(e);
 	recover_sweep(e);
@@ -487,6 +493,9 @@ int engine_new(struct loop *loop, struct job_pool *jobs, struct config *config,
 void engine_close(struct engine *e, void (*idle)(void *arg), void *arg)
 {
 	e->closing = true;
+	event_emit(e, "node.stopping", "",
+		   EVENT_DATA({ "nodeId", e->node_id },
+			      { "version", PACKAGE_VERSION }));
 	e->idle = idle;
 	e->idle_arg = arg;
 	if (list_empty(&e->tasks))

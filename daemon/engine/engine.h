@@ -54,7 +54,7 @@ struct engine {
 	char node_id[64];
 	char boot_id[BOOT_ID_SIZE];
 	int64_t started_ms;
-	bool stopping, closing, draining, foreign, refilling, hv_up, rebooted,
+	bool stopping, closing, draining, foreign, refilling, hv_up, hv_lost, rebooted,
 		fresh, swept, failed;
 	unsigned int houses;
 	uint64_t trashed;

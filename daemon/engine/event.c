@@ -66,33 +66,56 @@ void event_emit(struct engine *e, const char *type, const char *sandbox_id,
 		log_warn("event %s is lost: %s", type, err.msg);
 }
 
-double event_cost(const struct sandbox *sb, uint64_t run_ms)
+static double cost_of(const struct sandbox *sb, double run_ms, double disk_ms)
 {
 	const struct config_rates *r = &sb->engine->config->rates;
 	const Sandbox__Node__V1__Resources *res = sb->row.spec->resources;
-	double hours = (double)run_ms / 3600000.0;
 
-	return hours * (res->cpu * r->vcpu_hour +
-			res->memory_mib / 1024.0 * r->memory_gib_hour +
-			res->disk_mib / 1024.0 * r->disk_gib_hour);
+	return run_ms / 3600000.0 *
+		       (res->cpu * r->vcpu_hour +
+			res->memory_mib / 1024.0 * r->memory_gib_hour) +
+	       disk_ms / 3600000.0 * (res->disk_mib / 1024.0) *
+		       r->disk_gib_hour;
 }
 
-void event_add_cost(struct sandbox *sb, uint64_t run_ms)
+double event_cost(const struct sandbox *sb)
+{
+	const struct sandbox_row *row = &sb->row;
+	int64_t end = row->terminated_ms ? row->terminated_ms : loop_wall_ms();
+	double run = (double)sandbox_runtime_ms(sb);
+	double held = (double)(end - row->created_ms);
+
+	return cost_of(sb, run, held > run ? held : run);
+}
+
+void event_add_cost(struct sandbox *sb, bool ran, uint64_t ms, uint64_t cpu_ms)
 {
 	const Sandbox__Node__V1__Resources *res = sb->row.spec->resources;
-	char ms[24], cpu[24], gib[24], cost[32];
+	double s = (double)ms / 1000, gib = s / 1024;
+	char text[7][32];
 
-	if (run_ms == 0)
+	if (ms == 0)
 		return;
-	snprintf(ms, sizeof(ms), "%llu", (unsigned long long)run_ms);
-	snprintf(cpu, sizeof(cpu), "%.3f", (double)run_ms * res->cpu / 1000);
-	snprintf(gib, sizeof(gib), "%.3f",
-		 (double)run_ms * res->memory_mib / 1024 / 1000);
-	snprintf(cost, sizeof(cost), "%.6f", event_cost(sb, run_ms));
+	snprintf(text[0], sizeof(*text), "%llu", (unsigned long long)ms);
+	snprintf(text[1], sizeof(*text), "%.3f", ran ? s * res->cpu : 0);
+	snprintf(text[2], sizeof(*text), "%.3f", (double)cpu_ms / 1000);
+	snprintf(text[3], sizeof(*text), "%.3f",
+		 ran ? gib * res->memory_mib : 0);
+	snprintf(text[4], sizeof(*text), "%.3f", gib * res->disk_mib);
+	snprintf(text[5], sizeof(*text), "%.6f",
+		 cost_of(sb, ran ? (double)ms : 0, (double)ms));
+	snprintf(text[6], sizeof(*text), "%llu",
+		 ran ? (unsigned long long)ms : 0);
 	event_add(sb->engine, "cost.runtime", sb->row.id,
-		  EVENT_DATA({ "runtimeDurationMs", ms },
-			     { "vcpuSeconds", cpu }, { "memoryGibSeconds", gib },
-			     { "cost", cost }, { "tenant", sb->row.spec->tenant }));
+		  EVENT_DATA({ "state", ran ? "RUNNING" : "PAUSED" },
+			     { "durationMs", text[0] },
+			     { "runtimeDurationMs", text[6] },
+			     { "vcpuSeconds", text[1] },
+			     { "cpuSeconds", text[2] },
+			     { "memoryGibSeconds", text[3] },
+			     { "diskGibSeconds", text[4] },
+			     { "cost", text[5] },
+			     { "tenant", sb->row.spec->tenant }));
 }
 
 /* One answer being put together. */
@@ -101,6 +124,7 @@ struct reading {
 	size_t n_types;
 	uint64_t last;
 	size_t n, bytes, limit, seen;
+	char *node_id;
 	ProtobufCBinaryData *events;
 };
 
@@ -140,6 +164,7 @@ static bool take_event(const struct store_event *row, void *arg)
 	out.time = &time;
 	out.n_data = event->n_data;
 	out.data = event->data;
+	out.node_id = r->node_id;
 	r->events = xrealloc(r->events, r->n + 1, sizeof(*r->events));
 	at = &r->events[r->n++];
 	at->data = pb_pack(&out.base, &at->len);
@@ -152,7 +177,7 @@ void event_read(struct engine *e, uint64_t call_id, uint64_t since,
 		uint32_t limit)
 {
 	struct reading r = { .types = types, .n_types = n_types,
-			     .last = since };
+			     .last = since, .node_id = e->node_id };
 	Sandbox__Ipc__V1__ReadEventsResponse msg =
 		SANDBOX__IPC__V1__READ_EVENTS_RESPONSE__INIT;
 	_cleanup_free_ uint8_t *packed = NULL;

@@ -5,6 +5,7 @@
 
 #include "engine/front_link.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,9 +32,13 @@ int event_commit(struct engine *e, struct error *err);
 void event_emit(struct engine *e, const char *type, const char *sandbox_id,
 		const struct front_pair *data, size_t n);
 
-/* cost.runtime of the run that ends now; within a transaction. */
-void event_add_cost(struct sandbox *sb, uint64_t run_ms);
-double event_cost(const struct sandbox *sb, uint64_t run_ms);
+/* cost.runtime of a run or a pause that ends now; within a transaction. A run
+ * costs vCPUs, memory and disk, a pause disk alone. @cpu_ms: CPU time used.
+ */
+void event_add_cost(struct sandbox *sb, bool ran, uint64_t ms,
+		    uint64_t cpu_ms);
+/* What a sandbox has cost so far: its runs, and its disk since it was made. */
+double event_cost(const struct sandbox *sb);
 
 /* front's ReadEvents. */
 void event_read(struct engine *e, uint64_t call_id, uint64_t since,

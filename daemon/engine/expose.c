@@ -127,23 +127,35 @@ static void unlisten(struct engine *e, const char *id, uint16_t port)
 	port_close(e->ports, id, port);
 }
 
+/* Within a transaction. */
+static void remove_port(struct sandbox *sb, const struct port *p,
+			const char *reason)
+{
+	struct engine *e = sb->engine;
+	char text[8];
+
+	snprintf(text, sizeof(text), "%u", p->number);
+	store_port_remove(e->store, sb->row.id, p->number);
+	event_add(e, "port.closed", sb->row.id,
+		  EVENT_DATA({ "port", text }, { "url", p->url },
+			     { "reason", reason }));
+}
+
 int expose_close(struct sandbox *sb, uint16_t port, struct call *call,
 		 struct error *err)
 {
 	struct engine *e = sb->engine;
 	Sandbox__Node__V1__ClosePortResponse r =
 		SANDBOX__NODE__V1__CLOSE_PORT_RESPONSE__INIT;
-	char text[8];
+	const struct port *p = port_by_number(e->ports, sb->row.id, port);
 
-	if (!port_by_number(e->ports, sb->row.id, port)) {
+	if (!p) {
 		err_set(err, ERR_NOT_FOUND, "port %u of '%s' is not exposed",
 			port, sb->row.id);
 		return err_reason(err, "PORT_NOT_FOUND", "port");
 	}
-	snprintf(text, sizeof(text), "%u", port);
 	store_begin(e->store);
-	store_port_remove(e->store, sb->row.id, port);
-	event_add(e, "port.closed", sb->row.id, EVENT_DATA({ "port", text }));
+	remove_port(sb, p, "REQUESTED");
 	call_answer(call, &r.base);
 	if (event_commit(e, err) < 0)
 		return -1;
@@ -183,7 +195,15 @@ void expose_end(struct sandbox *sb)
 	struct engine *e = sb->engine;
 	const struct port *ports[PORTS_PER_SANDBOX_MAX];
 	size_t n = ports_of(e->ports, sb->row.id, ports);
+	struct error err;
 
+	if (n == 0)
+		return;
+	store_begin(e->store);
+	for (size_t i = 0; i < n; i++)
+		remove_port(sb, ports[i], "TERMINATED");
+	if (event_commit(e, &err) < 0) /* their rows go with the sandbox's */
+		log_warn("sandbox '%s': its ports: %s", sb->row.id, err.msg);
 	for (size_t i = 0; i < n; i++)
 		unlisten(e, sb->row.id, ports[i]->number);
 }

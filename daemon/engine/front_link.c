@@ -35,6 +35,7 @@
 #define FRONT_ID_MAX  ((UINT64_C(1) << FRONT_ID_BITS) - 1)
 /* What front may put into an event, and what a name may be. */
 #define EVENT_PAIRS_MAX 16
+#define EVENT_BYTES_MAX 8192
 #define NAME_MAX_BYTES	64
 #define TEXT_MAX_BYTES	4096
 #define READ_TYPES_MAX	64
@@ -128,6 +129,7 @@ static bool on_event(struct front_link *front,
 		     const Sandbox__Ipc__V1__ReportEvent *event)
 {
 	struct front_pair data[EVENT_PAIRS_MAX];
+	size_t bytes = 0;
 
 	if (!is_name(event->sandbox_id) || !is_name(event->type) ||
 	    event->n_data > EVENT_PAIRS_MAX)
@@ -142,7 +144,10 @@ static bool on_event(struct front_link *front,
 			return false;
 		data[i] = (struct front_pair){ event->data[i]->key,
 					       event->data[i]->value };
+		bytes += strlen(event->data[i]->value);
 	}
+	if (bytes > EVENT_BYTES_MAX)
+		return false;
 	front->ops->event(event->sandbox_id, event->type, data, event->n_data,
 			  front->arg);
 	return true;

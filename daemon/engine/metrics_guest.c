@@ -171,7 +171,7 @@ static void read_one(struct engine *e, struct sample *s)
 	s->disk_mib = row->spec->resources->disk_mib;
 	s->created = (double)row->created_ms / 1000;
 	s->runtime = (double)sandbox_runtime_ms(sb) / 1000;
-	s->cost = event_cost(sb, sandbox_runtime_ms(sb));
+	s->cost = event_cost(sb);
 	s->generation = row->generation;
 	s->cpu_seconds = (double)row->cpu_ms / 1000;
 	if (row->state == SBX_RUNNING && is_seen(sb)) {

@@ -268,6 +268,7 @@ static void is_paused(struct sandbox *sb)
 	struct answer_extra extra = { 0 };
 	struct snapshot_row row;
 	struct error err;
+	char runtime[24];
 
 	log_info("sandbox '%s': was being paused, is PAUSED", sb->row.id);
 	snapshot_row_of(sb, sb->row.next_snapshot, &row);
@@ -277,7 +278,9 @@ static void is_paused(struct sandbox *sb)
 	if (last)
 		store_snapshot_remove(e->store, last->row.id);
 	sandbox_move(sb, EV_SAVED);
-	extra.runtime_ms = sandbox_run_ended(sb);
+	extra.runtime_ms = sandbox_run_ended(sb, 0);
+	snprintf(runtime, sizeof(runtime), "%llu",
+		 (unsigned long long)extra.runtime_ms);
 	snprintf(sb->row.snapshot_id, sizeof(sb->row.snapshot_id), "%s",
 		 row.id);
 	sb->row.next_snapshot[0] = '\0';
@@ -286,7 +289,8 @@ static void is_paused(struct sandbox *sb)
 	sb->row.paused_ms = loop_wall_ms();
 	store_sandbox_put(e->store, &sb->row);
 	event_add(e, "sandbox.paused", sb->row.id,
-		  EVENT_DATA({ "reason", "NODE_RESTARTED" }));
+		  EVENT_DATA({ "reason", "NODE_RESTARTED" },
+			     { "runtimeDurationMs", runtime }));
 	add_pause_answer(sb, &extra);
 	if (event_commit(e, &err) < 0)
 		log_err("sandbox '%s': %s", sb->row.id, err.msg);

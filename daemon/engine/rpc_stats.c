@@ -111,7 +111,7 @@ static void finish(struct stats *s)
 	s->r.cpu_time_ms += sb->row.cpu_ms;
 	s->r.disk_bytes = rpc_disk_bytes(e, sb);
 	s->r.runtime_ms = sandbox_runtime_ms(sb);
-	s->r.cost = event_cost(sb, s->r.runtime_ms);
+	s->r.cost = event_cost(sb);
 	call_finish(s->call, &s->r.base);
 	free(s);
 }

@@ -66,8 +66,9 @@ static void destroyed(struct hv_call *call, int rc, const struct error *err)
 
 	if (t->engine->stopping)
 		return;
+	if (call->cpu_ms)
+		t->cpu_ms = call->cpu_ms;
 	if (rc == 0) {
-		sb->row.cpu_ms += call->cpu_ms;
 		task_next(t);
 		return;
 	}
@@ -117,7 +118,10 @@ static void commit(struct task *t)
 	char runtime[24];
 
 	store_begin(e->store);
-	sandbox_run_ended(sb);
+	if (sb->row.run_ms)
+		sandbox_run_ended(sb, t->cpu_ms);
+	else
+		sandbox_pause_ended(sb);
 	snprintf(runtime, sizeof(runtime), "%llu",
 		 (unsigned long long)sb->row.runtime_ms);
 	sandbox_move(sb, EV_ENDED);

@@ -25,16 +25,32 @@
 #define LOOK_AGAIN_MS 30000u
 #define ATTACH_WAIT_MAX_MS 5000u
 
-uint64_t sandbox_run_ended(struct sandbox *sb)
+uint64_t sandbox_run_ended(struct sandbox *sb, uint64_t cpu_ms)
 {
 	int64_t run = sb->row.run_ms ? loop_wall_ms() - sb->row.run_ms : 0;
 
 	if (run < 0)
 		run = 0;
+	if (!cpu_ms && sb->seen_generation == sb->row.generation)
+		cpu_ms = sb->seen_cpu_ms;
 	sb->row.run_ms = 0;
 	sb->row.runtime_ms += (uint64_t)run;
-	event_add_cost(sb, (uint64_t)run);
+	sb->row.cpu_ms += cpu_ms;
+	event_add_cost(sb, true, (uint64_t)run, cpu_ms);
 	return (uint64_t)run;
+}
+
+uint64_t sandbox_pause_ended(struct sandbox *sb)
+{
+	const struct sandbox_row *row = &sb->row;
+	int64_t paused = 0;
+
+	if (!row->run_ms && row->paused_ms && row->paused_ms >= row->resumed_ms)
+		paused = loop_wall_ms() - row->paused_ms;
+	if (paused < 0)
+		paused = 0;
+	event_add_cost(sb, false, (uint64_t)paused, 0);
+	return (uint64_t)paused;
 }
 
 int sandbox_not_busy(struct sandbox *sb, struct error *err)
@@ -163,6 +179,7 @@ void sandbox_lost(struct sandbox *sb, const char *reason)
 	struct sandbox_row old = sb->row;
 	struct snapshot *last = snapshot_find(e, sb->row.snapshot_id);
 	struct error err;
+	char runtime[24];
 
 	if (sandbox_fsm(sb->row.state, EV_LOST_TO_SAVED) == SBX_NONE)
 		return;
@@ -177,9 +194,14 @@ void sandbox_lost(struct sandbox *sb, const char *reason)
 						 "the last snapshot" :
 						 "the guest is gone" }));
 	if (last && e->config->pause_after_reboot) {
-		sandbox_run_ended(sb);
+		snprintf(runtime, sizeof(runtime), "%llu",
+			 (unsigned long long)sandbox_run_ended(sb, 0));
+		event_add(e, "sandbox.paused", sb->row.id,
+			  EVENT_DATA({ "reason", reason },
+				     { "runtimeDurationMs", runtime }));
 		sandbox_move(sb, EV_LOST_TO_SAVED);
 		snprintf(sb->row.reason, sizeof(sb->row.reason), "%s", reason);
+		sb->row.paused_ms = loop_wall_ms();
 		sb->row.uuid[0] = '\0';
 		sb->row.slot = -1;
 		store_sandbox_put(e->store, &sb->row);
@@ -264,6 +286,29 @@ void sandbox_look(struct sandbox *sb, const char *reason)
 {
 	if (sb->row.state == SBX_RUNNING && !sb->task)
 		ask(sb, HV_LIFE, reason, looked);
+}
+
+static void measured(struct hv_call *call, int rc, const struct error *err)
+{
+	struct looking *l = call->arg;
+	struct sandbox *sb = l->engine->stopping ?
+				     NULL :
+				     sandbox_find(&l->engine->sandboxes, l->id);
+
+	(void)err;
+	if (rc == 0 && sb && !strcmp(sb->row.uuid, l->uuid)) {
+		sb->seen_ms = loop_now_ms();
+		sb->seen_generation = sb->row.generation;
+		sb->seen_cpu_ms = call->cpu_ms;
+		sb->seen_memory = call->memory;
+	}
+	free(l);
+}
+
+void sandbox_measure(struct sandbox *sb)
+{
+	if (sb->row.uuid[0])
+		ask(sb, HV_STATS, "", measured);
 }
 
 /* ---- the agent again ---- */

@@ -61,8 +61,14 @@ void sandbox_touch(struct sandbox *sb);
 
 /* ---- for the operations' own files ---- */
 
-/* Count a run that ends now, in the row; within a transaction (cost event). */
-uint64_t sandbox_run_ended(struct sandbox *sb);
+/* Count a run that ends now, in the row; within a transaction (cost event).
+ * @cpu_ms: what its guest used; 0: as far as it was seen.
+ */
+uint64_t sandbox_run_ended(struct sandbox *sb, uint64_t cpu_ms);
+/* The same of a pause; its length. */
+uint64_t sandbox_pause_ended(struct sandbox *sb);
+/* See what the guest uses, soon: it may be gone when that is asked. */
+void sandbox_measure(struct sandbox *sb);
 /* A task of the sandbox is under way: -1, busy. */
 int sandbox_not_busy(struct sandbox *sb, struct error *err);
 /* Start task kinds that bring a guest up, shared by create, resume, ... */

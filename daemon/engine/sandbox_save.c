@@ -45,6 +45,7 @@ static void saved(struct hv_call *call, int rc, const struct error *err)
 	struct task *t = call->arg;
 
 	t->bytes = call->bytes;
+	t->cpu_ms = call->cpu_ms;
 	t->stopped_ms = loop_now_ms() - t->stopped_ms;
 	task_end_step(t, rc < 0 ? err : NULL);
 }
@@ -86,7 +87,7 @@ static void fill_paused(struct task *t, struct answer_extra *extra)
 
 	if (sb->row.state == SBX_PAUSING)
 		sandbox_move(sb, EV_SAVED);
-	extra->runtime_ms = sandbox_run_ended(sb);
+	extra->runtime_ms = sandbox_run_ended(sb, t->cpu_ms);
 	extra->snapshot_bytes = t->bytes;
 	snprintf(sb->row.snapshot_id, sizeof(sb->row.snapshot_id), "%s",
 		 sb->row.next_snapshot);

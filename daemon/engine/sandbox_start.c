@@ -155,18 +155,23 @@ static void fill_started(struct task *t)
 static void add_started_event(struct task *t, int64_t paused_ms)
 {
 	struct sandbox *sb = t->sb;
-	char took[24], paused[24];
+	char took[24], paused[24], generation[24];
 
 	snprintf(took, sizeof(took), "%llu",
 		 (unsigned long long)(loop_now_ms() - t->began_ms));
 	snprintf(paused, sizeof(paused), "%lld", (long long)paused_ms);
+	snprintf(generation, sizeof(generation), "%llu",
+		 (unsigned long long)sb->row.generation);
 	if (t->kind == &task_create || t->kind == &task_fork)
 		event_add(t->engine, "sandbox.started", sb->row.id,
 			  EVENT_DATA({ "startKind", sb->row.start_kind },
+				     { "generation", generation },
 				     { "durationMs", took }));
 	else
 		event_add(t->engine, "sandbox.resumed", sb->row.id,
 			  EVENT_DATA({ "pausedDurationMs", paused },
+				     { "startKind", sb->row.start_kind },
+				     { "generation", generation },
 				     { "durationMs", took }));
 }
 
@@ -180,11 +185,11 @@ static void commit(struct task *t)
 	struct error err;
 	bool resumed = t->kind == &task_resume || t->kind == &task_restore;
 
-	if (resumed && old.paused_ms && !old.run_ms)
-		extra.paused_ms = (uint64_t)(loop_wall_ms() - old.paused_ms);
 	store_begin(e->store);
 	if (old.run_ms)
-		sandbox_run_ended(sb);
+		sandbox_run_ended(sb, 0);
+	else if (resumed)
+		extra.paused_ms = sandbox_pause_ended(sb);
 	fill_started(t);
 	store_sandbox_put(e->store, &sb->row);
 	add_started_event(t, (int64_t)extra.paused_ms);
@@ -368,12 +373,19 @@ static void set_id(Spec *spec, const char *id)
 static struct sandbox *add_new(struct engine *e, struct sandbox_row *row,
 			       struct call *call, struct error *err)
 {
+	const Sandbox__Node__V1__Resources *r = row->spec->resources;
+	char cpu[16], memory[16], disk[16];
 	struct sandbox *sb;
 
+	snprintf(cpu, sizeof(cpu), "%u", r->cpu);
+	snprintf(memory, sizeof(memory), "%u", r->memory_mib);
+	snprintf(disk, sizeof(disk), "%u", r->disk_mib);
 	store_begin(e->store);
 	store_sandbox_put(e->store, row);
 	event_add(e, "sandbox.created", row->id,
 		  EVENT_DATA({ "image", row->spec->image },
+			     { "cpu", cpu }, { "memoryMib", memory },
+			     { "diskMib", disk },
 			     { "tenant", row->spec->tenant }));
 	if (call)
 		call_intent(call, row->id);
@@ -535,6 +547,7 @@ int sandbox_restore(struct sandbox *sb, struct snapshot *snapshot,
 	}
 	t = task_new(e, sb, &task_restore);
 	if (old.state == SBX_RUNNING) {
+		sandbox_measure(sb);
 		t->old = xcalloc(1, sizeof(*t->old));
 		guest_plan_fill(e, t->old, old.uuid, old.slot);
 	}

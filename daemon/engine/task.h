@@ -73,7 +73,7 @@ struct task {
 	struct guest_plan *old;
 	struct snapshot *snapshot;
 	struct hv_progress progress;
-	uint64_t bytes, began_ms, stopped_ms, deadline_ms;
+	uint64_t bytes, cpu_ms, began_ms, stopped_ms, deadline_ms;
 	unsigned int tries;
 	char text[160];
 	void *data;

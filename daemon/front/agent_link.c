@@ -27,6 +27,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "front/exits.h"
 #include "front/front.h"
 #include "front/wire.h"
 #include "sandbox/agent/v1/agent.pb-c.h"
@@ -63,6 +64,9 @@ struct agent_link {
 	Sandbox__Ipc__V1__AttachAgent *attach; /* until READY */
 	Sandbox__Agent__V1__HelloResponse *hello;
 	unsigned int n_calls;
+	bool watching; /* one of them is NextExits, which does not count */
+	bool tells_exits;
+	struct exits_link exits;
 	bool ending;
 	struct grpc_status why; /* given to calls while ending */
 };
@@ -128,11 +132,11 @@ static struct agent_call *start(struct agent_link *link, const char *method,
 		*why = link->why;
 		return NULL;
 	}
-	if (link->n_calls >= calls_max) {
+	if (agent_calls(link) >= calls_max) {
 		grpc_status_set(why, GRPC_RESOURCE_EXHAUSTED,
 				"RESOURCE_EXHAUSTED",
 				"%u calls to this sandbox are under way",
-				link->n_calls);
+				agent_calls(link));
 		why->retry_ms = 1000;
 		return NULL;
 	}
@@ -161,7 +165,17 @@ struct agent_call *agent_call_start(struct agent_link *link, const char *method,
 
 unsigned int agent_calls(const struct agent_link *link)
 {
-	return link->n_calls;
+	return link->n_calls - link->watching;
+}
+
+bool agent_call_tells_exits(const struct agent_call *c)
+{
+	return c->link->tells_exits;
+}
+
+void agent_call_began_process(struct agent_call *c)
+{
+	c->link->exits.begun++;
 }
 
 struct grpc_call *agent_call_grpc(struct agent_call *c)
@@ -330,6 +344,49 @@ static int unary(struct agent_link *link, const char *method,
 	return 0;
 }
 
+/* ---- how processes end ---- */
+
+static void watch_exits(struct agent_link *link);
+
+static void on_exits(struct agent_link *link, const struct grpc_status *st,
+		     ProtobufCMessage *answer, void *arg)
+{
+	Sandbox__Agent__V1__NextExitsResponse *m = (void *)answer;
+	struct log_fields fields = { .sandbox_id = link->key };
+	struct error err;
+
+	(void)st;
+	(void)arg;
+	link->watching = false;
+	if (!m) { /* an older agent, or the end of the link */
+		link->tells_exits = false;
+	} else if (exits_report(link->front, link->key, &link->exits, m,
+				&err) < 0) {
+		log_line(LOG_LEVEL_WARN, &fields,
+			 "guest '%s': its agent broke the protocol: %s",
+			 link->key, err.msg);
+		link_failf(link, "the agent broke the protocol");
+	} else {
+		watch_exits(link);
+	}
+}
+
+static void watch_exits(struct agent_link *link)
+{
+	Sandbox__Agent__V1__NextExitsRequest m =
+		SANDBOX__AGENT__V1__NEXT_EXITS_REQUEST__INIT;
+	struct grpc_status why;
+	uint8_t buf[16];
+	size_t len;
+
+	m.acked = link->exits.acked;
+	len = sandbox__agent__v1__next_exits_request__pack(&m, buf);
+	link->watching = unary(link, "NextExits", buf, len,
+			       &sandbox__agent__v1__next_exits_response__descriptor,
+			       0, on_exits, NULL, &why) == 0;
+	link->tells_exits = link->watching;
+}
+
 /* ---- attaching: transport, Hello, Configure ---- */
 
 static uint64_t time_left(const struct agent_link *link)
@@ -353,6 +410,8 @@ static void become_ready(struct agent_link *link)
 	buf = wire_pack(&m.base, &len);
 	engine_reply(link->front->engine, link->attach_id, NULL, buf, len);
 	link->attach_id = 0;
+	if (link->attach->configure)
+		watch_exits(link);
 	/* It holds the nonce. */
 	link->attach = (void *)wire_free((ProtobufCMessage *)link->attach);
 }

@@ -12,6 +12,7 @@
 #include "sandbox/ipc/v1/ipc.pb-c.h"
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct agent_call;
@@ -54,6 +55,11 @@ struct agent_call *agent_call_start(struct agent_link *link, const char *method,
 				    uint64_t timeout_ms,
 				    const struct agent_call_ops *ops, void *arg,
 				    struct grpc_status *why);
+
+/* The agent tells how processes end by itself: nobody else need report it. */
+bool agent_call_tells_exits(const struct agent_call *c);
+/* Exec has begun a process: one end of it may be told. */
+void agent_call_began_process(struct agent_call *c);
 
 /* To send, half-close, pause and cancel with; valid until @done. */
 struct grpc_call *agent_call_grpc(struct agent_call *c);

@@ -12,6 +12,8 @@
 #define ENV_NAME_MAX	128
 #define ENV_BYTES_MAX	(64u << 10)
 #define USER_MAX	64
+#define SIGNAL_MAX	64
+#define SIGNAL_NAME_MAX 16
 #define TIMEOUT_MAX_MS	86400000
 
 int check_sandbox_id(const char *s, struct error *err)
@@ -139,4 +141,14 @@ int check_process(const Sandbox__Node__V1__ProcessSpec *p, struct error *err)
 	    check_user(p->user, "user", err) < 0 || check_pty(p->pty, err) < 0)
 		return -1;
 	return check_range(p->timeout_ms, 0, TIMEOUT_MAX_MS, "timeout_ms", err);
+}
+
+int check_exited(const Sandbox__Node__V1__ProcessExited *e, struct error *err)
+{
+	if (check_range(e->exit_code, 0, 255, "exit_code", err) < 0 ||
+	    check_range(e->signal, 0, SIGNAL_MAX, "signal", err) < 0)
+		return -1;
+	if (strlen(e->signal_name) > SIGNAL_NAME_MAX)
+		return err_set(err, ERR_INVALID, "a long name of a signal");
+	return 0;
 }

@@ -32,6 +32,8 @@ int check_bytes(const ProtobufCBinaryData *b, size_t max, bool nul_free,
 		const char *field, struct error *err);
 int check_user(const char *s, const char *field, struct error *err);
 int check_pty(const Sandbox__Node__V1__PtySize *pty, struct error *err);
+/* What a guest tells of a process's end. */
+int check_exited(const Sandbox__Node__V1__ProcessExited *e, struct error *err);
 int check_process(const Sandbox__Node__V1__ProcessSpec *p, struct error *err);
 
 #endif /* FRONT_CHECK_H */

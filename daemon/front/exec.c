@@ -3,15 +3,15 @@
 #include "front/proxy.h"
 
 #include "base/error.h"
+#include "front/agent_link.h"
 #include "front/check.h"
+#include "front/exits.h"
 #include "sandbox/node/v1/node.pb-c.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SIGNAL_MAX	64
-#define SIGNAL_NAME_MAX 16
+#define SIGNAL_MAX    64
 #define PROCESSES_MAX	4096
 
 #define NODE(name) (&sandbox__node__v1__##name##__descriptor)
@@ -22,17 +22,6 @@ static int check_output(const Sandbox__Node__V1__OutputChunk *chunk,
 	return check_bytes(&chunk->data, CHECK_DATA_MAX, false, "data", err);
 }
 
-static int check_exited(const Sandbox__Node__V1__ProcessExited *e,
-			struct error *err)
-{
-	if (check_range(e->exit_code, 0, 255, "exit_code", err) < 0 ||
-	    check_range(e->signal, 0, SIGNAL_MAX, "signal", err) < 0)
-		return -1;
-	if (strlen(e->signal_name) > SIGNAL_NAME_MAX)
-		return err_set(err, ERR_INVALID, "a long name of a signal");
-	return 0;
-}
-
 static void report_started(struct proxy *p)
 {
 	char pid[16];
@@ -41,23 +30,6 @@ static void report_started(struct proxy *p)
 
 	snprintf(pid, sizeof(pid), "%u", p->pid);
 	engine_event(p->front->engine, p->sandbox_id, "exec.started", data, 2);
-}
-
-static void report_completed(struct proxy *p)
-{
-	char pid[16], code[16], signal[16], duration[24];
-	struct engine_pair data[] = {
-		{ "command", p->label },      { "pid", pid },
-		{ "exitCode", code },	      { "signal", signal },
-		{ "durationMs", duration },
-	};
-
-	snprintf(pid, sizeof(pid), "%u", p->pid);
-	snprintf(code, sizeof(code), "%u", p->exit_code);
-	snprintf(signal, sizeof(signal), "%u", p->signal);
-	snprintf(duration, sizeof(duration), "%" PRIu64, p->duration_ms);
-	engine_event(p->front->engine, p->sandbox_id, "exec.completed", data,
-		     5);
 }
 
 /* started, then output, then exited: each stream of a process goes so. */
@@ -152,9 +124,6 @@ static int exec_answer(struct proxy *p, ProtobufCMessage *m, struct error *err)
 	case SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED:
 		if (in_order(p, false, true, err) < 0)
 			return -1;
-		p->exit_code = r->exited->exit_code;
-		p->signal = r->exited->signal;
-		p->duration_ms = r->exited->duration_ms;
 		return check_exited(r->exited, err);
 	default:
 		return err_set(err, ERR_INVALID, "an empty ExecResponse");
@@ -167,11 +136,14 @@ static void exec_sent(struct proxy *p, ProtobufCMessage *m)
 
 	if (r->output_case == SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_STARTED) {
 		report_started(p);
+		agent_call_began_process(p->agent);
 		if (p->background)
 			proxy_release(p);
 	} else if (r->output_case ==
-		   SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED) {
-		report_completed(p);
+			   SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED &&
+		   !agent_call_tells_exits(p->agent)) {
+		exits_event(p->front, p->sandbox_id, p->label, p->pid,
+			    r->exited);
 	}
 }
 

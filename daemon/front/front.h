@@ -55,6 +55,8 @@ struct front {
 	uint64_t newest_event;
 	struct measures methods; /* counts.c */
 	unsigned int n_calls;
+	uint64_t stray_ms; /* exits.c: tokens, and when they were counted */
+	unsigned int strays;
 
 	bool draining;
 	uint64_t drain_id;

@@ -12,6 +12,7 @@ libfront_a_SOURCES = \
 	%D%/engine_link.c %D%/engine_link.h \
 	%D%/events.c %D%/events.h \
 	%D%/exec.c \
+	%D%/exits.c %D%/exits.h \
 	%D%/files.c \
 	%D%/front.c %D%/front.h \
 	%D%/health.c %D%/health.h \

@@ -72,9 +72,6 @@ struct proxy {
 	bool started;
 	bool exited;
 	bool truncated;
-	uint32_t exit_code;
-	uint32_t signal;
-	uint64_t duration_ms;
 	bool created;
 	uint64_t activity_ms; /* when Activity was last sent */
 

@@ -399,6 +399,102 @@ static void many_run_at_once(void **state)
 	}
 }
 
+static AGENT(NextExitsResponse) * next_exits(struct rig *rig, uint64_t acked)
+{
+	AGENT(NextExitsRequest) rq = AGENT_INIT(NEXT_EXITS_REQUEST);
+	struct grpc_status st;
+
+	rq.acked = acked;
+	return client_ask(
+		rig->client, "NextExits", &rq.base,
+		&sandbox__agent__v1__next_exits_response__descriptor, &st);
+}
+
+/* The end of this process, asking from *@acked on. */
+static uint32_t exit_of(struct rig *rig, uint32_t pid, uint64_t *acked)
+{
+	for (;;) {
+		AGENT(NextExitsResponse) *r = next_exits(rig, *acked);
+		uint32_t code = UINT32_MAX;
+
+		assert_non_null(r);
+		for (size_t i = 0; i < r->n_exits; i++) {
+			assert_true(r->exits[i]->sequence > *acked);
+			*acked = r->exits[i]->sequence;
+			if (r->exits[i]->pid != pid)
+				continue;
+			code = r->exits[i]->exited->exit_code;
+			assert_int_equal(r->exits[i]->program.len, 2);
+			assert_memory_equal(r->exits[i]->program.data, "sh",
+					    2);
+			break;
+		}
+		sandbox__agent__v1__next_exits_response__free_unpacked(r,
+								       NULL);
+		if (code != UINT32_MAX)
+			return code;
+	}
+}
+
+static void ends_are_told_until_they_are_taken(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t acked = 0, again;
+	struct call *call;
+	uint32_t pid;
+
+	/* One whose client is gone. */
+	call = rig_exec_command(rig, "sleep 0.1; exit 7");
+	pid = rig_started(call);
+	call_free(call);
+	exit_of(rig, pid, &acked);
+	again = 0;
+	exit_of(rig, pid, &again); /* nobody has acknowledged it */
+	assert_int_equal(again, acked);
+
+	/* One that ends while a call waits for that. */
+	call = rig_exec_command(rig, "sleep 0.3; exit 9");
+	pid = rig_started(call);
+	assert_int_equal(exit_of(rig, pid, &acked), 9);
+	call_free(call);
+}
+
+static void a_newer_wait_for_ends_takes_the_place_of_an_older(void **state)
+{
+	AGENT(NextExitsRequest) rq = AGENT_INIT(NEXT_EXITS_REQUEST);
+	struct rig *rig = *state;
+	struct call *older, *newer, *call;
+
+	for (;;) { /* take all there are */
+		AGENT(NextExitsResponse) *r;
+
+		call = rig_exec_command(rig, "true");
+		rig_finish(call);
+		r = next_exits(rig, rq.acked);
+		assert_non_null(r);
+		rq.acked = r->exits[r->n_exits - 1]->sequence;
+		if (r->n_exits == 1) {
+			sandbox__agent__v1__next_exits_response__free_unpacked(
+				r, NULL);
+			break;
+		}
+		sandbox__agent__v1__next_exits_response__free_unpacked(r,
+								       NULL);
+	}
+	older = call_start(rig->client, "NextExits");
+	call_send(older, &rq.base);
+	call_half_close(older);
+	newer = call_start(rig->client, "NextExits");
+	call_send(newer, &rq.base);
+	call_half_close(newer);
+	assert_int_equal(call_wait(older)->code, GRPC_CANCELLED);
+	assert_false(call_is_over(newer));
+	rig_finish(rig_exec_command(rig, "true"));
+	assert_int_equal(call_wait(newer)->code, GRPC_OK);
+	call_free(older);
+	call_free(newer);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +519,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(processes_are_listed_and_signalled_by_number),
 		cmocka_unit_test(exec_without_start_is_refused),
 		cmocka_unit_test(many_run_at_once),
+		cmocka_unit_test(ends_are_told_until_they_are_taken),
+		cmocka_unit_test(
+			a_newer_wait_for_ends_takes_the_place_of_an_older),
 	};
 
 	if (geteuid() != 0) {

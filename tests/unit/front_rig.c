@@ -298,6 +298,46 @@ static void agent_flood(struct agent_side *a)
 	}
 }
 
+static void agent_next_exits(struct agent_side *a, const uint8_t *data,
+			     size_t len)
+{
+	Sandbox__Agent__V1__NextExitsRequest *m =
+		sandbox__agent__v1__next_exits_request__unpack(NULL, len, data);
+
+	a->rig->exits_acked = m->acked;
+	a->rig->exits_call = a->call;
+	sandbox__agent__v1__next_exits_request__free_unpacked(m, NULL);
+}
+
+void rig_exit(struct rig *rig, uint64_t sequence, uint32_t pid, uint32_t code)
+{
+	Sandbox__Agent__V1__NextExitsResponse m =
+		SANDBOX__AGENT__V1__NEXT_EXITS_RESPONSE__INIT;
+	Sandbox__Agent__V1__ProcessEnded ended =
+		SANDBOX__AGENT__V1__PROCESS_ENDED__INIT;
+	Sandbox__Agent__V1__ProcessEnded *at[] = { &ended };
+	Sandbox__Node__V1__ProcessExited exited =
+		SANDBOX__NODE__V1__PROCESS_EXITED__INIT;
+	struct grpc_call *call = rig->exits_call;
+	struct grpc_status ok = { .code = GRPC_OK };
+	_cleanup_free_ uint8_t *buf = NULL;
+	size_t len;
+
+	assert_non_null(call);
+	exited.exit_code = code;
+	exited.duration_ms = 5;
+	ended.sequence = sequence;
+	ended.pid = pid;
+	ended.program = (ProtobufCBinaryData){ 4, (uint8_t *)(size_t)"cat\n" };
+	ended.exited = &exited;
+	m.n_exits = 1;
+	m.exits = at;
+	buf = wire_pack(&m.base, &len);
+	rig->exits_call = NULL;
+	grpc_call_send(call, buf, len);
+	grpc_call_finish(call, &ok);
+}
+
 static void agent_exec(struct agent_side *a, const uint8_t *data, size_t len)
 {
 	Sandbox__Node__V1__ExecRequest *m =
@@ -392,7 +432,9 @@ static void agent_message(struct grpc_call *call, const uint8_t *data,
 	struct agent_side *a = arg;
 
 	(void)call;
-	if (!strcmp(a->method, "Exec"))
+	if (!strcmp(a->method, "NextExits"))
+		agent_next_exits(a, data, len);
+	else if (!strcmp(a->method, "Exec"))
 		agent_exec(a, data, len);
 	else if (!strcmp(a->method, "Tunnel"))
 		agent_tunnel(a, data, len);
@@ -437,8 +479,10 @@ static void agent_done(struct grpc_call *call, const struct grpc_status *st,
 {
 	struct agent_side *a = arg;
 
-	(void)call;
-	a->rig->agent_cancels += st->code != GRPC_OK;
+	if (a->rig->exits_call == call)
+		a->rig->exits_call = NULL;
+	else
+		a->rig->agent_cancels += st->code != GRPC_OK;
 	list_del(&a->link);
 	free(a);
 }
@@ -451,9 +495,17 @@ static const struct grpc_call_ops agent_call_ops = { .message = agent_message,
 
 static void agent_accept(struct grpc_call *call, const char *path, void *arg)
 {
-	struct agent_side *a = xcalloc(1, sizeof(*a));
+	struct rig *rig = arg;
+	struct agent_side *a;
+	struct grpc_status no;
 
-	a->rig = arg;
+	if (!strcmp(strrchr(path, '/') + 1, "NextExits") && !rig->tells_exits) {
+		grpc_status_set(&no, GRPC_UNIMPLEMENTED, "", "an older agent");
+		grpc_call_finish(call, &no);
+		return;
+	}
+	a = xcalloc(1, sizeof(*a));
+	a->rig = rig;
 	a->call = call;
 	snprintf(a->method, sizeof(a->method), "%s", strrchr(path, '/') + 1);
 	list_add_tail(&a->rig->agent_calls, &a->link);

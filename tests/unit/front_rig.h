@@ -73,6 +73,9 @@ struct rig {
 	struct list agent_calls;
 	struct grpc_io *agent_io;
 	bool agent_closed;
+	bool tells_exits; /* else it is an older one */
+	struct grpc_call *exits_call; /* NextExits that waits */
+	uint64_t exits_acked;
 
 	/* the last answer to a request of the engine */
 	bool answered;
@@ -103,6 +106,8 @@ void rig_settle(struct rig *rig);
 void rig_attach(struct rig *rig, const char *key);
 /* Give front this descriptor as the agent's. */
 void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms);
+/* The agent tells the end of a process. */
+void rig_exit(struct rig *rig, uint64_t sequence, uint32_t pid, uint32_t code);
 bool rig_has_event(struct rig *rig, const char *text);
 
 void rig_answer(const struct error *err, const uint8_t *data, size_t len,

@@ -132,3 +132,6 @@ UNIT_TESTS += %D%/test_metrics
 %C%_test_metrics_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_metrics_http
 tests_unit_test_metrics_http_LDADD = $(METRICS_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_events
+%C%_test_events_SOURCES = %D%/test_events.c $(ENGINE_RIG)
+%C%_test_events_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

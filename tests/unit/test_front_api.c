@@ -195,7 +195,7 @@ static void an_exec_goes_both_ways(void **state)
 	rig_until(rig, rig->released == 1);
 	assert_true(rig_has_event(rig, "exec.started command=cat pid=7"));
 	assert_true(rig_has_event(rig, "exec.completed command=cat pid=7 "
-				       "exitCode=3 signal=0 durationMs=12"));
+				       "exitCode=3 signal=0 durationMs=12 timedOut=false"));
 	client_close(&cc);
 }
 
@@ -608,6 +608,123 @@ static void a_peer_of_another_uid_is_cut_off(void **state)
 	assert_int_equal(rig->front->n_clients, 0);
 }
 
+/* How often the fake engine has heard of this. */
+static unsigned int times(struct rig *rig, const char *text)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < rig->n_events && i < RIG_EVENTS_MAX; i++)
+		n += !strncmp(rig->events[i], text, strlen(text));
+	return n;
+}
+
+static void an_end_is_reported_when_its_client_is_gone(void **state)
+{
+	struct rig *rig = *state;
+	struct client_conn cc;
+	struct client_call c;
+
+	rig->tells_exits = true;
+	rig->way = AGENT_HANG;
+	rig_attach(rig, "sb_1");
+	client_connect(rig, &cc);
+	client_exec(&cc, &c, "sb_1");
+	rig_until(rig, c.started);
+	client_close(&cc);
+	rig_until(rig, rig->front->n_calls == 0);
+	assert_int_equal(times(rig, "exec.completed"), 0);
+	rig_exit(rig, 1, 7, 9);
+	rig_until(rig, times(rig, "exec.completed") == 1);
+	assert_true(rig_has_event(rig, "exec.completed command=cat\\x0a pid=7 "
+				       "exitCode=9 signal=0 durationMs=5 "
+				       "timedOut=false"));
+	rig_until(rig, rig->exits_call);
+	assert_int_equal(rig->exits_acked, 1);
+}
+
+static void an_end_that_a_client_sees_is_reported_once(void **state)
+{
+	struct rig *rig = *state;
+	struct client_conn cc;
+	struct client_call c;
+
+	rig->tells_exits = true;
+	rig_attach(rig, "sb_1");
+	client_connect(rig, &cc);
+	client_exec(&cc, &c, "sb_1");
+	rig_until(rig, c.started);
+	rig_exit(rig, 1, 7, 3);
+	grpc_call_half_close(c.call);
+	rig_until(rig, c.done);
+	rig_settle(rig);
+	assert_int_equal(times(rig, "exec.started"), 1);
+	assert_int_equal(times(rig, "exec.completed"), 1);
+	client_close(&cc);
+}
+
+static void a_guest_that_tells_an_end_twice_loses_its_link(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->tells_exits = true;
+	rig_attach(rig, "sb_1");
+	rig_until(rig, rig->exits_call);
+	rig_exit(rig, 5, 7, 0);
+	rig_until(rig, rig->exits_call);
+	rig_exit(rig, 5, 7, 0);
+	rig_until(rig, rig->lost == 1);
+	assert_int_equal(times(rig, "exec.completed"), 1);
+}
+
+static void ends_that_nobody_began_come_out_of_an_allowance(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->tells_exits = true;
+	rig_attach(rig, "sb_1");
+	rig_until(rig, rig->exits_call);
+	rig_exit(rig, 1, 7, 0);
+	rig_until(rig, rig->exits_call);
+	assert_int_equal(times(rig, "exec.completed"), 1);
+	/* Used up: nothing more is reported, and the link lives on. */
+	rig->front->strays = 0;
+	rig->front->stray_ms = loop_now_ms();
+	rig_exit(rig, 2, 7, 0);
+	rig_until(rig, rig->exits_call);
+	assert_int_equal(rig->exits_acked, 2);
+	assert_int_equal(times(rig, "exec.completed"), 1);
+	assert_int_equal(rig->lost, 0);
+}
+
+static void changes_of_files_are_reported(void **state)
+{
+	Sandbox__Node__V1__RemoveFileRequest rm =
+		SANDBOX__NODE__V1__REMOVE_FILE_REQUEST__INIT;
+	Sandbox__Node__V1__MakeDirectoryRequest mk =
+		SANDBOX__NODE__V1__MAKE_DIRECTORY_REQUEST__INIT;
+	Sandbox__Node__V1__MoveFileRequest mv =
+		SANDBOX__NODE__V1__MOVE_FILE_REQUEST__INIT;
+	struct rig *rig = *state;
+	struct client_conn cc;
+	struct client_call c;
+
+	rig_attach(rig, "sb_1");
+	client_connect(rig, &cc);
+	rm.sandbox_id = mk.sandbox_id = mv.sandbox_id = (char *)"sb_1";
+	rm.path = (ProtobufCBinaryData){ 2, (uint8_t *)(size_t)"/a" };
+	mk.path = (ProtobufCBinaryData){ 2, (uint8_t *)(size_t)"/b" };
+	mv.from_path = (ProtobufCBinaryData){ 2, (uint8_t *)(size_t)"/c" };
+	mv.to_path = (ProtobufCBinaryData){ 2, (uint8_t *)(size_t)"/d" };
+	client_unary(&cc, &c, "RemoveFile", &rm.base);
+	client_unary(&cc, &c, "MakeDirectory", &mk.base);
+	client_unary(&cc, &c, "MoveFile", &mv.base);
+	rig_until(rig, rig_has_event(rig, "file.created path=/d"));
+	assert_true(rig_has_event(rig, "file.removed path=/a"));
+	assert_true(rig_has_event(rig, "file.created path=/b"));
+	assert_true(rig_has_event(rig, "file.removed path=/c"));
+	client_close(&cc);
+}
+
 struct counted {
 	bool told;
 	Sandbox__Ipc__V1__FrontCounts *m;
@@ -713,6 +830,11 @@ int main(int argc, char **argv)
 		T(malformed_http2_ends_that_connection_only),
 		T(a_peer_of_another_uid_is_cut_off),
 		T(calls_are_counted_by_method_and_code),
+		T(an_end_is_reported_when_its_client_is_gone),
+		T(an_end_that_a_client_sees_is_reported_once),
+		T(a_guest_that_tells_an_end_twice_loses_its_link),
+		T(ends_that_nobody_began_come_out_of_an_allowance),
+		T(changes_of_files_are_reported),
 	};
 
 	if (argc > 1)

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exits.h - ends of processes that the node has not heard of yet
+ *
+ * A call that watches a process may end before it. For the node's record its
+ * end is kept here until the node says that it has it. Runs on: loop.
+ */
+#ifndef AGENT_EXITS_H
+#define AGENT_EXITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct agent;
+struct exits;
+struct process;
+
+#define EXITS_MAX	  1024u /* kept; older ones are lost */
+#define EXITS_ANSWER_MAX  64u
+#define EXITS_PROGRAM_MAX 256u
+
+struct exits *exits_new(void);
+struct exits *exits_free(struct exits *exits);
+
+/* All is known of @p. */
+void exits_add(struct agent *agent, const struct process *p);
+
+#endif /* AGENT_EXITS_H */
