@@ -5,6 +5,7 @@ PROTOS = \
 	%D%/sandbox/ipc/v1/image.proto \
 	%D%/sandbox/ipc/v1/ipc.proto \
 	%D%/sandbox/ipc/v1/metrics.proto \
+	%D%/sandbox/ipc/v1/parcel.proto \
 	%D%/sandbox/ipc/v1/resolver.proto \
 	%D%/google/rpc/status.proto \
 	%D%/google/rpc/error_details.proto \

@@ -342,6 +342,62 @@ int disk_read_size(int dir_fd, const char *name, uint64_t *ret,
 	return 0;
 }
 
+static bool is_cluster(uint64_t at, uint64_t len, uint64_t file_size)
+{
+	return at >= CLUSTER_SIZE && at % CLUSTER_SIZE == 0 &&
+	       at < file_size && len <= file_size - at;
+}
+
+/* What QEMU 7.2 and later write, and nothing that leads out of the file. */
+static bool is_plain(const struct qcow2_header *h, uint64_t file_size)
+{
+	uint64_t size = be64toh(h->size);
+	uint64_t l1_size = be32toh(h->l1_size);
+	uint64_t tables = be32toh(h->refcount_clusters);
+
+	return be32toh(h->magic) == QCOW2_MAGIC && be32toh(h->version) == 3 &&
+	       be32toh(h->cluster_bits) == 16 && h->crypt_method == 0 &&
+	       h->n_snapshots == 0 && h->incompatible == 0 &&
+	       be32toh(h->refcount_order) == 4 && size > 0 &&
+	       size % 512 == 0 && size <= DISK_SIZE_MAX &&
+	       l1_size >= (size + L1_COVERS - 1) / L1_COVERS &&
+	       l1_size <= DISK_SIZE_MAX / L1_COVERS && tables > 0 &&
+	       tables <= 64 &&
+	       is_cluster(be64toh(h->l1_offset), l1_size * 8, file_size) &&
+	       is_cluster(be64toh(h->refcount_offset), tables * CLUSTER_SIZE,
+			  file_size);
+}
+
+int disk_adopt(int dir_fd, const char *name, const char *backing,
+	       const char *backing_format, uint64_t *ret_size,
+	       struct error *err)
+{
+	_cleanup_free_ uint8_t *buf = xcalloc(1, DISK_HEADER_SIZE);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	struct qcow2_header old, *fresh = (struct qcow2_header *)buf;
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "open disk layer '%s'", name);
+	r = fd_pread_full(fd, &old, sizeof(old), 0);
+	if (r < 0 && r != -ENODATA)
+		return err_sys(err, -r, "read disk layer '%s'", name);
+	if (r < 0 || !is_plain(&old, (uint64_t)st.st_size))
+		return err_set(err, ERR_DATA_LOSS, "'%s' is not a disk layer",
+			       name);
+	*ret_size = be64toh(old.size);
+	if (disk_header(buf, *ret_size, backing, backing_format) < 0)
+		return err_set(err, ERR_INVALID, "disk layer on '%s'", backing);
+	fresh->l1_offset = old.l1_offset;
+	fresh->l1_size = old.l1_size;
+	fresh->refcount_offset = old.refcount_offset;
+	fresh->refcount_clusters = old.refcount_clusters;
+	r = fd_pwrite_full(fd, buf, CLUSTER_SIZE, 0);
+	return r < 0 ? err_sys(err, -r, "write disk layer '%s'", name) : 0;
+}
+
 /* Data only; holes stay holes. */
 static int copy_sparse(int from, int to)
 {

@@ -78,6 +78,19 @@ int disk_seal(int from_fd, const char *name, int to_fd, const char *to_name,
 int disk_make_readonly(int dir_fd, const char *name, gid_t gid, mode_t mode,
 		       struct error *err);
 
+/**
+ * disk_adopt() - Give a layer that came from elsewhere a header of our own
+ * @ret_size:	The disk's, bytes
+ * @backing, @backing_format: As disk_header()
+ *
+ * Of what the old header said only where its tables are stays, and only if that
+ * is within the file: no other backing file, no external data file, encryption,
+ * internal snapshots or features. ERR_DATA_LOSS: it is no such layer.
+ */
+int disk_adopt(int dir_fd, const char *name, const char *backing,
+	       const char *backing_format, uint64_t *ret_size,
+	       struct error *err);
+
 /* The virtual size in a layer's header. */
 int disk_read_size(int dir_fd, const char *name, uint64_t *ret,
 		   struct error *err);

@@ -23,6 +23,7 @@
 #include "engine/image_use.h"
 #include "engine/lease.h"
 #include "engine/metrics_link.h"
+#include "engine/parcel.h"
 #include "engine/pool.h"
 #include "engine/port.h"
 #include "engine/quota.h"
@@ -149,7 +150,9 @@ static void empty_trash(struct engine *e, const char *dir)
 	int n = scandir(path, &names, NULL, NULL);
 
 	for (int i = 0; i < n; i++) {
-		if (!strncmp(names[i]->d_name, ".trash-", 7)) {
+		if (!strncmp(names[i]->d_name, ".trash-", 7) ||
+		    !strncmp(names[i]->d_name, PARCEL_STAGING,
+			     strlen(PARCEL_STAGING))) {
 			struct trash *t = xcalloc(1, sizeof(*t));
 
 			t->dir = xstrdup(path);
@@ -397,8 +400,8 @@ static int open_images(struct engine *e, struct error *err)
 		.program = program,
 	};
 
-	if (find_user(e->config->front_user, &images.uid, &images.gid, err) < 0)
-		return -1;
+	images.uid = e->helper_uid;
+	images.gid = e->helper_gid;
 	return image_store_open(&images, e->loop, e->jobs, &e->images, err);
 }
 
@@ -408,8 +411,8 @@ static int open_front(struct engine *e, struct error *err)
 		xasprintf("%s/sandboxd-front", e->config->libexec);
 	struct front_link_config front = { .program = program };
 
-	if (find_user(e->config->front_user, &front.uid, &front.gid, err) < 0)
-		return -1;
+	front.uid = e->helper_uid;
+	front.gid = e->helper_gid;
 	return front_link_new(e->loop, &front, &api_front_ops, e, &e->front,
 			      err);
 }
@@ -461,6 +464,8 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 	list_init(&e->drains);
 	list_init(&e->forks);
 	list_init(&e->gatherings);
+	list_init(&e->exports);
+	list_init(&e->imports);
 	return e;
 }
 
@@ -469,7 +474,9 @@ int engine_new(struct loop *loop, struct job_pool *jobs, struct config *config,
 {
 	struct engine *e = engine_alloc(loop, jobs, config, hv);
 
-	if (make_dirs(e, err) < 0 || open_store(e, err) < 0 ||
+	if (find_user(config->front_user, &e->helper_uid, &e->helper_gid,
+		      err) < 0 ||
+	    make_dirs(e, err) < 0 || open_store(e, err) < 0 ||
 	    api_bind(e, err) < 0 || open_network(e, err) < 0 ||
 	    open_images(e, err) < 0 || open_front(e, err) < 0 ||
 	    open_metrics(e, err) < 0 ||
@@ -518,6 +525,7 @@ struct engine *engine_free(struct engine *e)
 		return NULL;
 	if (!e->stopping)
 		engine_halt(e);
+	parcels_free(e);
 	calls_free(e);
 	list_for_each(&e->tasks, t, struct task, link)
 		task_free(t);

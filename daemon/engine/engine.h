@@ -71,6 +71,9 @@ struct engine {
 	uint64_t last_lease, events_newest;
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
+	struct list exports, imports; /* parcel.h */
+	uid_t helper_uid;	      /* whom processes without power become */
+	gid_t helper_gid;
 	int api_fd, tls_fd; /* listening; -EBADF */
 	struct metrics metrics;
 	struct metrics_link *metrics_link; /* NULL: nobody may ask */

@@ -67,6 +67,8 @@ struct hv_info {
 	char qemu_version[32];
 	char kernel_version[96]; /* of guests */
 	char cpu_model[128];	 /* device state can go to no other */
+	uint32_t gid;		 /* of guests' QEMUs: what may map templates */
+	bool ram_readonly;	 /* for which they need not write to them */
 };
 
 /* Bytes or pages done so far, written by the worker, read by anyone; and a

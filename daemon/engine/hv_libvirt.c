@@ -415,6 +415,8 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		.accelerator = probe.accelerator,
 		.vsock = wants_vsock(config->vsock),
 		.clones_work = true,
+		.gid = lv->gid,
+		.ram_readonly = probe.ram_readonly,
 	};
 	snprintf(lv->base.info.qemu_version, sizeof(lv->base.info.qemu_version),
 		 "%s", probe.qemu_version);

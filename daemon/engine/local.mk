@@ -31,6 +31,7 @@ libengine_a_SOURCES += \
 	%D%/mem_index.c %D%/mem_index.h \
 	%D%/mem_pages.c %D%/mem_pages.h \
 	%D%/parallel.c %D%/parallel.h \
+	%D%/parcel_sheet.c %D%/parcel_sheet.h \
 	%D%/probe.c %D%/probe.h \
 	%D%/qemu_proc.c %D%/qemu_proc.h \
 	%D%/snapshot.c %D%/snapshot.h \
@@ -86,6 +87,13 @@ libengine_a_SOURCES += \
 	%D%/hv_call.h \
 	%D%/lease.c \
 	%D%/lease.h \
+	%D%/parcel.h \
+	%D%/parcel_export.c \
+	%D%/parcel_import.c \
+	%D%/parcel_keep.c \
+	%D%/parcel_keep.h \
+	%D%/parcel_proc.c \
+	%D%/parcel_proc.h \
 	%D%/pb.h \
 	%D%/pool.c \
 	%D%/pool.h \

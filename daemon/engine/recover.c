@@ -36,6 +36,7 @@
 #include "engine/expose.h"
 #include "engine/guest.h"
 #include "engine/hv_call.h"
+#include "engine/parcel.h"
 #include "engine/pool.h"
 #include "engine/saves.h"
 #include "engine/sandbox_fsm.h"
@@ -471,6 +472,8 @@ static bool is_known_file(struct engine *e, const char *dir, const char *name)
 {
 	if (!strcmp(dir, "guests"))
 		return is_known_guest(e, name);
+	if (parcel_is_known(e, name))
+		return true;
 	if (!strcmp(dir, "templates"))
 		return template_find(e, name) != NULL;
 	if (snapshot_find(e, name))

@@ -25,6 +25,8 @@ static const struct rpc rpcs[] = {
 	{ "CreateSnapshot",	MSG(create_snapshot),	true,	rpc_create_snapshot },
 	{ "ListSnapshots",	MSG(list_snapshots),	false,	rpc_list_snapshots },
 	{ "RemoveSnapshot",	MSG(remove_snapshot),	true,	rpc_remove_snapshot },
+	{ "ExportSnapshot",	MSG(export_snapshot),	false,	rpc_export_snapshot },
+	{ "ImportSnapshot",	MSG(import_snapshot),	true,	rpc_import_snapshot },
 	{ "ExposePort",		MSG(expose_port),	true,	rpc_expose_port },
 	{ "ListPorts",		MSG(list_ports),	false,	rpc_list_ports },
 	{ "ClosePort",		MSG(close_port),	true,	rpc_close_port },

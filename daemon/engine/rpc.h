@@ -54,6 +54,8 @@ int rpc_restore_sandbox(struct call *call, struct error *err);
 int rpc_create_snapshot(struct call *call, struct error *err);
 int rpc_list_snapshots(struct call *call, struct error *err);
 int rpc_remove_snapshot(struct call *call, struct error *err);
+int rpc_export_snapshot(struct call *call, struct error *err);
+int rpc_import_snapshot(struct call *call, struct error *err);
 int rpc_expose_port(struct call *call, struct error *err);
 int rpc_list_ports(struct call *call, struct error *err);
 int rpc_close_port(struct call *call, struct error *err);

@@ -8,6 +8,7 @@
 #include "engine/answer.h"
 #include "engine/engine.h"
 #include "engine/event.h"
+#include "engine/parcel.h"
 #include "engine/saves.h"
 #include "engine/sandbox_fsm.h"
 #include "engine/sandbox_ops.h"
@@ -89,6 +90,26 @@ int rpc_remove_snapshot(struct call *call, struct error *err)
 	snapshot_drop(e, s);
 	call_send(call);
 	return 0;
+}
+
+int rpc_export_snapshot(struct call *call, struct error *err)
+{
+	Sandbox__Node__V1__ExportSnapshotRequest *req =
+		(Sandbox__Node__V1__ExportSnapshotRequest *)call->request;
+	struct snapshot *s;
+
+	if (call->fd < 0)
+		return err_set(err, ERR_INTERNAL, "no stream came with it");
+	if (snapshot_get(call->engine, req->snapshot_id, &s, err) < 0)
+		return -1;
+	return parcel_export(call->engine, s, call, err);
+}
+
+int rpc_import_snapshot(struct call *call, struct error *err)
+{
+	if (call->fd < 0)
+		return err_set(err, ERR_INTERNAL, "no stream came with it");
+	return parcel_import(call->engine, call, err);
 }
 
 int rpc_restore_sandbox(struct call *call, struct error *err)

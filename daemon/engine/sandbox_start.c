@@ -79,6 +79,9 @@ static void reserve(struct task *t)
 
 	if (guest_plan_spec(g, sb, &err) < 0)
 		goto fail;
+	/* What the snapshot's guest was told, which may have been elsewhere. */
+	if (t->snapshot)
+		memcpy(g->nonce, t->snapshot->row.nonce, sizeof(g->nonce));
 	g->generation = sb->row.generation + 1;
 	store_begin(e->store);
 	if (g->template_id[0] && pool_take(e, g->template_id, g)) {

@@ -67,6 +67,11 @@ static void template_id(struct engine *e, const char *digest, uint32_t cpu,
 	str_hex(ret + 4, hash, 10);
 }
 
+bool template_is_foreign(const struct template *t)
+{
+	return !strncmp(t->row.id, TEMPLATE_FOREIGN, strlen(TEMPLATE_FOREIGN));
+}
+
 bool template_is_current(struct engine *e, const struct template *t)
 {
 	const struct image *image = image_by_digest(e->images,
@@ -82,7 +87,8 @@ bool template_is_current(struct engine *e, const struct template *t)
 
 uint32_t template_users(struct engine *e, const char *id)
 {
-	uint32_t n = 0;
+	struct template *tpl = template_find(e, id);
+	uint32_t n = tpl ? tpl->pins : 0;
 
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		n += sb->row.state != SBX_TERMINATED &&

@@ -3,8 +3,10 @@
  *
  * A template's id follows from all that it depends on (image, size, QEMU,
  * kernel, accelerator, CPU): when any of that changes, another one is needed and
- * made, and the old one stays for those that stand on it. The files are the
- * hypervisor's (template.h).
+ * made, and the old one stays for those that stand on it. One that came with an
+ * imported snapshot has an id that nothing here leads to: what another node put
+ * into its memory reaches no sandbox but those of that snapshot. The files are
+ * the hypervisor's (template.h).
  */
 #ifndef ENGINE_TEMPLATES_H
 #define ENGINE_TEMPLATES_H
@@ -15,6 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
+
+#define TEMPLATE_FOREIGN "imp_"
 
 struct call;
 struct engine;
@@ -32,6 +36,7 @@ struct template {
 	struct template_row row;
 	struct task *building;
 	struct list wanting; /* who waits for it */
+	unsigned int pins;   /* imports that may come to stand on it */
 	sd_event_source *progress; /* tells who asked for it how far it is */
 };
 
@@ -52,6 +57,8 @@ struct template *template_find(struct engine *e, const char *id);
 uint32_t template_users(struct engine *e, const char *id);
 /* What new sandboxes of its image and size would start from. */
 bool template_is_current(struct engine *e, const struct template *t);
+/* Another node's: only what was imported with it starts from it. */
+bool template_is_foreign(const struct template *t);
 /* It does not verify: no new clones of it. */
 void template_spoiled(struct engine *e, const char *id);
 

@@ -17,6 +17,7 @@ FUZZ_TARGETS = \
 	%D%/fuzz_image_manifest \
 	%D%/fuzz_ipc \
 	%D%/fuzz_peek \
+	%D%/fuzz_parcel \
 	%D%/fuzz_peer \
 	%D%/fuzz_mem_file \
 	%D%/fuzz_refused \
@@ -97,3 +98,6 @@ tests_fuzz_fuzz_netlink_reply_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_policy_match_SOURCES = %D%/fuzz_policy_match.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_policy_match_LDADD = libresolver.a $(ENGINE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_parcel_SOURCES = %D%/fuzz_parcel.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_parcel_LDADD = $(PARCEL_LIBS) $(FUZZ_LINK)

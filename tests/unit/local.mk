@@ -114,14 +114,19 @@ UNIT_TESTS += %D%/test_image_store
 UNIT_TESTS += %D%/test_mkimage
 %C%_test_mkimage_SOURCES = %D%/test_mkimage.c $(IMAGE_TAR)
 %C%_test_mkimage_LDADD = $(IMAGE_LIBS) $(CMOCKA_LIBS)
+# Snapshots' streams: the reader, and the real sandboxd-parcel.
+UNIT_TESTS += %D%/test_parcel
+PARCEL_SAMPLE = %D%/parcel_sample.c %D%/parcel_sample.h
+%C%_test_parcel_SOURCES = %D%/test_parcel.c $(PARCEL_SAMPLE)
+%C%_test_parcel_LDADD = $(PARCEL_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_agent_parts
 tests_unit_test_agent_parts_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/guest-agent
 tests_unit_test_agent_parts_LDADD = libagent.a $(GRPC_TEST_LIBS)
 # The whole engine over fakes of all that is outside of it.
 UNIT_TESTS += %D%/test_engine
 %C%_test_engine_SOURCES = %D%/test_engine.c %D%/fake_hv.c %D%/fake_front.c \
-	%D%/fake_image.c $(FAKES)
-%C%_test_engine_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+	%D%/fake_image.c $(FAKES) $(PARCEL_SAMPLE)
+%C%_test_engine_LDADD = $(PARCEL_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_netpol
 tests_unit_test_netpol_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 # Metrics: the engine's text, and the process that serves it.

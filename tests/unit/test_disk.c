@@ -65,6 +65,83 @@ static int qemu_img(const char *command, const char *path)
 	return child_run(&child, &err);
 }
 
+/* An honest layer over the file "base.raw", and its first bytes. */
+static void make_foreign(const struct dir *d, uint8_t head[512])
+{
+	int fd = openat(d->fd, "base.raw", O_CREAT | O_WRONLY, 0600);
+
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	unlinkat(d->fd, "l.qcow2", 0);
+	assert_int_equal(disk_create(d->fd, "l.qcow2", 64 * MIB, "/etc/passwd",
+				     "raw", geteuid(), NULL),
+			 0);
+	fd = openat(d->fd, "l.qcow2", O_RDONLY);
+	assert_int_equal(fd_pread_full(fd, head, 512, 0), 0);
+	close(fd);
+}
+
+static int adopt(const struct dir *d, const uint8_t head[512],
+		 struct error *err)
+{
+	int fd = openat(d->fd, "l.qcow2", O_WRONLY);
+	uint64_t size = 0;
+	int rc;
+
+	assert_int_equal(fd_pwrite_full(fd, head, 512, 0), 0);
+	close(fd);
+	rc = disk_adopt(d->fd, "l.qcow2", "base.raw", "raw", &size, err);
+	if (rc == 0)
+		assert_int_equal(size, 64 * MIB);
+	return rc;
+}
+
+static void an_adopted_layer_stands_on_what_we_say(void **state)
+{
+	struct dir *d = *state;
+	_cleanup_free_ char *path = xasprintf("%s/l.qcow2", d->path);
+	uint8_t head[512], after[65536];
+	struct error err;
+	int fd;
+
+	make_foreign(d, head);
+	assert_int_equal(adopt(d, head, &err), 0);
+	fd = openat(d->fd, "l.qcow2", O_RDONLY);
+	assert_int_equal(fd_pread_full(fd, after, sizeof(after), 0), 0);
+	close(fd);
+	assert_null(memmem(after, sizeof(after), "/etc/passwd", 11));
+	assert_non_null(memmem(after, sizeof(after), "base.raw", 8));
+	assert_int_equal(qemu_img("check", path), 0);
+}
+
+static void layers_that_lead_elsewhere_are_not_adopted(void **state)
+{
+	/* Offsets and values of header bytes: version 2, small clusters, an
+	 * encryption, internal snapshots, an external data file, tables beyond
+	 * the end, in the header, or unaligned, no disk.
+	 */
+	static const struct {
+		size_t at;
+		uint8_t value;
+	} bad[] = { { 7, 2 },  { 23, 9 },    { 35, 1 },	  { 63, 1 }, { 79, 4 },
+		    { 72, 1 }, { 40, 0x40 }, { 45, 0 },	  { 47, 8 }, { 48, 1 },
+		    { 59, 0 }, { 28, 0 },    { 28, 0xff } };
+	struct dir *d = *state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct error err = { 0 };
+		uint8_t head[512];
+
+		make_foreign(d, head);
+		if (head[bad[i].at] == bad[i].value)
+			continue;
+		head[bad[i].at] = bad[i].value;
+		if (adopt(d, head, &err) == 0)
+			fail_msg("byte %zu = %u", bad[i].at, bad[i].value);
+		assert_int_equal(err.code, ERR_DATA_LOSS);
+	}
+}
+
 static void qemu_img_finds_no_fault_in_a_new_layer(void **state)
 {
 	static const uint64_t sizes[] = { 512, 64 * MIB, 1000 * MIB,
@@ -278,6 +355,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		in_dir(qemu_img_finds_no_fault_in_a_new_layer),
 		cmocka_unit_test(sizes_and_names_that_do_not_fit_are_refused),
+		in_dir(an_adopted_layer_stands_on_what_we_say),
+		in_dir(layers_that_lead_elsewhere_are_not_adopted),
 		in_dir(a_guest_started_anew_has_no_layers),
 		in_dir(layers_below_are_counted_and_sealed),
 		in_dir(what_a_save_that_was_cut_off_left_goes),

@@ -16,13 +16,17 @@
 #include "engine/pool.h"
 #include "engine/quota.h"
 #include "fakes.h"
+#include "parcel_sample.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #define NODE(name, NAME)                                                       \
 	Sandbox__Node__V1__##name##Request m =                                 \
@@ -50,17 +54,20 @@ static void die(void *arg)
 
 static void start(void)
 {
-	char text[768];
+	char text[1024];
 	struct error err = { 0 };
+	char cwd[256];
 	struct hv *hv;
 
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
 	snprintf(text, sizeof(text),
 		 "[node]\nstate_dir = %s/state\nrun_dir = %s/run\n"
 		 "[api]\nuser =\n[network]\nresolver_user =\n"
 		 "[limits]\nvcpu_overcommit = 999\nmemory_overcommit = 999\n"
 		 "disk_overcommit = 999\ndisk_reserve_mib = 0\n"
-		 "create_rate = 10000\ncreate_burst = 10000\n%s",
-		 rig.dir, rig.dir, rig.settings);
+		 "create_rate = 10000\ncreate_burst = 10000\n"
+		 "[paths]\nlibexec = %s\n%s",
+		 rig.dir, rig.dir, cwd, rig.settings);
 	if (config_parse("test", text, &rig.config, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_int_equal(loop_new(&rig.loop, &err), 0);
@@ -643,6 +650,85 @@ static void another_cpu_needs_templates_and_clones_of_its_own(void **state)
 	assert_int_equal(pool_ready(rig.e, NULL), 1);
 }
 
+/* Import the sample; what is said of it is in the world's answer_err. */
+static bool import_sample(void)
+{
+	struct parcel_stream s = parcel_sample_stream(&parcel_sample.m);
+	size_t room = ZSTD_compressBound(s.len), n;
+	uint8_t *packed = xcalloc(1, room);
+	int fd = memfd_create("stream", MFD_CLOEXEC);
+	unsigned int before = world.answers;
+
+	n = ZSTD_compress(packed, room, s.data, s.len, 1);
+	assert_false(ZSTD_isError(n));
+	assert_int_equal(write(fd, packed, n), n);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	world.front_ops->call(++rig.next_id, "ImportSnapshot", "uid:0", NULL, 0,
+			      &fd, rig.e);
+	assert_int_equal(fd, -EBADF);
+	while (world.answers == before)
+		tick();
+	free(packed);
+	free(s.data);
+	return world.answer_ok;
+}
+
+/* One that fits this node, but for what a test changes. */
+static void fitting_sample(void)
+{
+	parcel_sample_new();
+	parcel_sample.platform.accelerator = (char *)(uintptr_t) "kvm";
+	parcel_sample.platform.qemu_version = (char *)(uintptr_t) "7";
+	parcel_sample.platform.cpu_model = (char *)(uintptr_t) "mine";
+	parcel_sample.platform.network = true;
+	parcel_sample.m.image_digest = (char *)(uintptr_t) "sha256:1";
+	parcel_sample.m.memory_mib = parcel_sample.resources.memory_mib = 4096;
+	parcel_sample.resources.disk_mib = 10240;
+	parcel_sample.spec.sandbox_id = (char *)(uintptr_t) "far";
+	parcel_sample.spec.image = (char *)(uintptr_t) "elsewhere:1";
+	parcel_sample.spec.timeout_ms = 60000;
+}
+
+static void refused_import(const char *reason, const char *word)
+{
+	assert_false(import_sample());
+	if (strcmp(err_reason_of(&world.answer_err), reason) != 0 ||
+	    !strstr(world.answer_err.msg, word))
+		fail_msg("%s: %s", err_reason_of(&world.answer_err),
+			 world.answer_err.msg);
+	assert_int_equal(files("snapshots"), 0);
+	assert_int_equal(files("templates"), 0);
+}
+
+static void snapshots_of_other_hosts_are_refused_by_what_differs(void **state)
+{
+	(void)state;
+	stop();
+	world.cpu_model = "mine";
+	start();
+	fitting_sample();
+	parcel_sample.platform.cpu_model = (char *)(uintptr_t) "theirs";
+	refused_import("INVALID_STATE", "saved on CPU 'theirs'");
+	fitting_sample();
+	parcel_sample.platform.qemu_version = (char *)(uintptr_t) "99.1.0";
+	refused_import("INVALID_STATE", "saved by QEMU 99.1.0");
+	fitting_sample();
+	parcel_sample.platform.accelerator = (char *)(uintptr_t) "tcg";
+	refused_import("INVALID_STATE", "saved under tcg");
+	fitting_sample();
+	parcel_sample.platform.vsock = true;
+	refused_import("INVALID_STATE", "vsock");
+	fitting_sample();
+	parcel_sample.m.image_digest = (char *)(uintptr_t) "sha256:2";
+	refused_import("IMAGE_NOT_FOUND", "elsewhere:1");
+	fitting_sample();
+	parcel_sample.spec.timeout_ms = 1;
+	refused_import("DATA_LOSS", "'spec'");
+	/* All fits, and its disks are none. */
+	fitting_sample();
+	refused_import("DATA_LOSS", "part 'template disk'");
+}
+
 static void forks_are_sandboxes_of_their_own(void **state)
 {
 	NODE(ForkSandbox, FORK_SANDBOX);
@@ -800,6 +886,7 @@ int main(int argc, char **argv)
 		T(a_clone_that_does_not_start_costs_only_time),
 		T(creates_share_the_building_of_a_template),
 		T(another_cpu_needs_templates_and_clones_of_its_own),
+		T(snapshots_of_other_hosts_are_refused_by_what_differs),
 		T(forks_are_sandboxes_of_their_own),
 		T(one_fork_that_fails_takes_all_back),
 		T(a_restore_replaces_the_guest),

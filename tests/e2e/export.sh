@@ -1,0 +1,180 @@
+#!/bin/bash
+# export.sh - a snapshot goes to another node, and comes from one
+#
+# The other node has a state directory and a network namespace of its own; it
+# shares only the image and the kernel.
+. "$(dirname "$0")/lib.sh"
+start_node
+
+netns=sbxe2e$$
+chmod 0711 "$work" # guests' users reach their files below
+
+# node_beside NAME COMMAND [OPTION..] - scripts/node for another node
+node_beside() {
+    local name=$1 command=$2
+    shift 2
+    ip netns exec "$netns$name" "$top/scripts/node" "$command" --state "$work/$name" "$@"
+}
+
+start_beside() { # NAME [FILES OF THE FIRST NODE'S STATE..]
+    local name=$1
+    shift
+    mkdir -p "$work/$name"
+    (cd "$state" && cp -a --reflink=auto kernel "$@" "$work/$name/")
+    ip netns add "$netns$name"
+    ip netns exec "$netns$name" ip link set lo up
+    node_beside "$name" up >"$work/$name.log" 2>&1 || { cat "$work/$name.log"; return 1; }
+}
+
+on_other() { SANDBOXD_CONNECT=unix:$work/other/run/node.sock "$ctl" "$@"; }
+
+# All that imports leave on the other node.
+files_of_other() { ls -A "$work/other/snapshots" "$work/other/templates" | grep -v '^tpl_\|^.trash'; }
+
+list_of() { python3 -c 'import json,sys; print(*(s["id"] for s in json.load(sys.stdin)), sep="\n")'; }
+
+import_it() {
+    snap=$(on_other snapshot import "$work/stream" 2>/dev/null)
+    [ -n "$snap" ]
+}
+
+# A sandbox with a file, data in memory and a process; its snapshot's name is s,
+# the stream is in $work/stream, and on the first node nothing is left of it.
+prepare() (
+    set -e
+    start_beside other images
+    create --memory 2048
+    "$ctl" exec "$id" -- sh -c 'echo kept >/root/f; head -c 3000000 /dev/urandom >/dev/shm/m; sha256sum </dev/shm/m >/root/sum'
+    "$ctl" exec "$id" -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >/root/count; sleep 0.1; done' >/dev/null 2>&1 &
+    wait_for 10 "$ctl" stat "$id" /root/count
+    "$ctl" snapshot create "$id" --name s >/dev/null
+    "$ctl" snapshot export s "$work/stream" 2>/dev/null
+    "$ctl" snapshot remove s >/dev/null
+    "$ctl" terminate "$id" >/dev/null
+    echo "$id" >"$work/id"
+)
+
+test_the_stream_is_ordinary_zstd_and_for_its_owner_only() {
+    zstd -qt "$work/stream"
+    expect 600 "$(stat -c %a "$work/stream")"
+}
+
+test_a_fork_on_another_node_goes_on_where_the_snapshot_was() {
+    local fork count
+    import_it
+    expect "$(cat "$work/id")" "$(on_other --json snapshot list | python3 -c '
+import json, sys
+print(*(s["sandboxId"] for s in json.load(sys.stdin) if s["id"] == "'"$snap"'"))')"
+    fork=$(on_other fork "$snap")
+    expect kept "$(on_other cat "$fork" /root/f)"
+    expect "$(on_other cat "$fork" /root/sum)" "$(on_other exec "$fork" -- sh -c 'sha256sum </dev/shm/m')"
+    count=$(on_other cat "$fork" /root/count)
+    wait_for 10 sh -c "[ \"\$(SANDBOXD_CONNECT=unix:$work/other/run/node.sock '$ctl' cat '$fork' /root/count)\" -gt $((count + 3)) ]"
+    # It is a sandbox like any other: a pause and a resume of its own.
+    on_other pause "$fork" >/dev/null
+    expect kept "$(on_other exec "$fork" -- cat /root/f)"
+    on_other terminate "$fork" >/dev/null
+}
+
+test_a_sandbox_of_the_same_id_can_be_restored_there() {
+    import_it
+    id=$(cat "$work/id")
+    on_other create --image "$image" --id "$id" --memory 2048 --timeout 30m >/dev/null
+    on_other restore "$id" "$snap" >/dev/null
+    expect kept "$(on_other cat "$id" /root/f)"
+    on_other terminate "$id" >/dev/null
+}
+
+test_two_imports_share_the_template() {
+    import_it
+    import_it
+    expect 1 "$(ls "$work/other/templates" | grep -c '^imp_')"
+}
+
+test_no_other_sandbox_starts_from_a_template_that_came_along() {
+    local template
+    import_it
+    id=$(on_other create --image "$image" --memory 2048 --timeout 30m)
+    template=$(on_other --json get "$id" | json template)
+    on_other terminate "$id" >/dev/null
+    case $template in tpl_*) ;; *) expect "tpl_..." "$template" ;; esac
+}
+
+test_damaged_streams_leave_nothing_and_name_the_part() {
+    local before size at
+    before=$(files_of_other)
+    size=$(stat -c %s "$work/stream")
+    for at in 100 $((size / 3)) $((size / 2)) $((size - 5000)); do
+        cp "$work/stream" "$work/bad"
+        printf '\xa5\x5a\xa5\x5a' | dd of="$work/bad" bs=1 seek="$at" conv=notrunc status=none
+        refused DATA_LOSS part on_other snapshot import "$work/bad"
+    done
+    head -c $((size / 2)) "$work/stream" >"$work/bad"
+    refused DATA_LOSS "cut off in part" on_other snapshot import "$work/bad"
+    head -c 1000 /dev/urandom >"$work/bad"
+    refused DATA_LOSS part on_other snapshot import "$work/bad"
+    expect "$before" "$(files_of_other)"
+}
+
+test_a_cancelled_import_leaves_nothing() {
+    local before client
+    before=$(files_of_other)
+    mkfifo "$work/slow"
+    on_other snapshot import - <"$work/slow" >/dev/null 2>&1 &
+    client=$!
+    exec 7>"$work/slow"
+    head -c 4000000 "$work/stream" >&7
+    wait_for 10 sh -c "ls -A '$work/other/snapshots' | grep -q '^.import-'"
+    kill $client
+    exec 7>&-
+    wait_for 10 sh -c "! ls -A '$work/other/snapshots' | grep -q '^.import-'"
+    expect "$before" "$(files_of_other)"
+}
+
+test_a_template_that_came_along_goes_with_its_last_snapshot() {
+    local s
+    import_it
+    for s in $(on_other --json snapshot list | list_of); do
+        on_other snapshot remove "$s" >/dev/null
+    done
+    wait_for 30 sh -c "! ls '$work/other/templates' | grep -q '^imp_'"
+}
+
+test_a_full_disk_is_told_before_anything_is_written() {
+    local before
+    node_beside other restart --set limits.disk_reserve_mib=100000000 >"$work/other.log" 2>&1
+    before=$(files_of_other)
+    refused RESOURCE_EXHAUSTED MiB on_other snapshot import "$work/stream"
+    expect "$before" "$(files_of_other)"
+    node_beside other restart --set limits.disk_reserve_mib=100 >"$work/other.log" 2>&1
+    import_it
+}
+
+test_a_node_without_the_image_says_so() {
+    start_beside bare
+    export SANDBOXD_CONNECT=unix:$work/bare/run/node.sock
+    refused IMAGE_NOT_FOUND "import it first" "$ctl" snapshot import "$work/stream"
+    expect "" "$(ls -A "$work/bare/snapshots" "$work/bare/templates" | grep -v ':$\|^$')"
+}
+
+finish() {
+    local name
+    for id in $(cat "$work/made" 2>/dev/null); do
+        "$ctl" terminate "$id" >/dev/null 2>&1
+    done
+    for name in other bare; do
+        node_beside "$name" down >/dev/null 2>&1
+        ip netns del "$netns$name" 2>/dev/null
+    done
+    [ -z "$own_node" ] || "$top/scripts/node" down --state "$NODE_STATE" >/dev/null 2>&1
+    rm -rf "$work"
+}
+
+prepare >"$work/out" 2>&1 || {
+    echo "FAIL a_snapshot_is_exported"
+    sed 's/^/    /' "$work/out" | tail -20
+    finish
+    exit 1
+}
+echo "PASS a_snapshot_is_exported"
+run_tests "$@"
