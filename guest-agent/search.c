@@ -298,9 +298,7 @@ int search_tree(const NODE(SearchFilesRequest) * rq, const char *path,
 {
 	struct search *s = xcalloc(1, sizeof(*s));
 	_cleanup_close_ int fd = -EBADF;
-	_cleanup_free_ char *dir = xcalloc(1, PATH_MAX);
 	char quoted[FILE_QUOTE_MAX];
-	const char *name;
 	int r;
 
 	s->rq = rq;
@@ -312,8 +310,7 @@ int search_tree(const NODE(SearchFilesRequest) * rq, const char *path,
 		if (fd >= 0) {
 			search_directory(s, fd, "", 0);
 		} else if (errno == ENOTDIR && access(path, F_OK) == 0) {
-			file_split(path, dir, &name);
-			search_file(s, AT_FDCWD, path, name);
+			search_file(s, AT_FDCWD, path, "");
 		} else {
 			r = agent_file_error(err, errno, "search '%s'",
 					     file_quote(quoted, path));

@@ -224,27 +224,44 @@ static int cmd_cat(struct ctl *ctl)
 	return ctl_stream(ctl, "ReadFile", &req.base, on_file_data, NULL);
 }
 
-static void print_match(const NODE(SearchMatch) * s)
+/* A name that the node tells below @base, as a path that other commands take. */
+static void print_below(const ProtobufCBinaryData *base,
+			const ProtobufCBinaryData *name)
 {
-	print_name(&s->path);
+	print_name(base);
+	if (base->len && name->len && base->data[base->len - 1] != '/')
+		putchar('/');
+	print_name(name);
+}
+
+struct search {
+	ProtobufCBinaryData base; /* as the user gave it */
+	size_t n;		  /* matches so far */
+};
+
+static void print_match(const struct search *search,
+			const NODE(SearchMatch) * s)
+{
+	/* The file itself was searched: there is nothing below it. */
+	print_below(&search->base, &s->path);
 	printf(":%u:", s->line_number);
 	print_name(&s->line);
 	putchar('\n');
 }
 
-/* arg: how many matches there were. */
+/* arg: a struct search. */
 static int on_matches(struct ctl *ctl, const ProtobufCMessage *m, void *arg)
 {
 	const NODE(SearchFilesResponse) *r =
 		(const NODE(SearchFilesResponse) *)m;
-	size_t *n = arg;
+	struct search *search = arg;
 
-	for (size_t i = 0; i < r->n_matches; i++, (*n)++) {
+	for (size_t i = 0; i < r->n_matches; i++, search->n++) {
 		if (!ctl->json) {
-			print_match(r->matches[i]);
+			print_match(search, r->matches[i]);
 			continue;
 		}
-		if (*n)
+		if (search->n)
 			putchar(',');
 		json_message(stdout, &r->matches[i]->base);
 	}
@@ -258,13 +275,13 @@ static int cmd_search(struct ctl *ctl)
 {
 	NODE(SearchFilesRequest) req = NODE_INIT(SEARCH_FILES_REQUEST);
 	const struct options *o = ctl->options;
+	struct search search = { .base = pb_bytes(ctl_word(ctl, 2)) };
 	struct error err = { 0 };
-	size_t n = 0;
 	int status;
 
 	req.sandbox_id = ctl_word(ctl, 0);
 	req.pattern = pb_bytes(ctl_word(ctl, 1));
-	req.path = pb_bytes(ctl_word(ctl, 2));
+	req.path = search.base;
 	req.literal = options_has(o, "literal");
 	req.ignore_case = options_has(o, "ignore-case");
 	req.file_glob = pb_bytes(options_get(o, "glob"));
@@ -272,7 +289,7 @@ static int cmd_search(struct ctl *ctl)
 		return ctl_usage(&err);
 	if (ctl->json)
 		putchar('[');
-	status = ctl_stream(ctl, "SearchFiles", &req.base, on_matches, &n);
+	status = ctl_stream(ctl, "SearchFiles", &req.base, on_matches, &search);
 	if (ctl->json)
 		puts("]");
 	return status;
@@ -285,9 +302,9 @@ static int on_file_event(struct ctl *ctl, const ProtobufCMessage *m, void *arg)
 					     "attributes", "overflow" };
 	const NODE(WatchDirectoryResponse) *r =
 		(const NODE(WatchDirectoryResponse) *)m;
+	const ProtobufCBinaryData *base = arg;
 	unsigned int type = (unsigned int)r->type;
 
-	(void)arg;
 	if (ctl->json) {
 		json_message(stdout, m);
 	} else {
@@ -296,11 +313,11 @@ static int on_file_event(struct ctl *ctl, const ProtobufCMessage *m, void *arg)
 		fputs(names[type], stdout);
 		if (r->path.len) {
 			putchar('\t');
-			print_name(&r->path);
+			print_below(base, &r->path);
 		}
 		if (r->to_path.len) {
 			fputs("\t-> ", stdout);
-			print_name(&r->to_path);
+			print_below(base, &r->to_path);
 		}
 	}
 	putchar('\n');
@@ -315,7 +332,7 @@ static int cmd_watch(struct ctl *ctl)
 	req.path = pb_bytes(ctl_word(ctl, 1));
 	req.recursive = !options_has(ctl->options, "flat");
 	return ctl_stream(ctl, "WatchDirectory", &req.base, on_file_event,
-			  NULL);
+			  &req.path);
 }
 
 static const struct option_def ls_options[] = {

@@ -492,6 +492,25 @@ static void hundreds_of_searches_at_once_all_end(void **state)
 		rig_search_at_once(rig, 4, "s", "ne+dle", 1);
 }
 
+static void a_file_itself_is_searched(void **state)
+{
+	NODE(SearchFilesRequest) rq = NODE_INIT(SEARCH_FILES_REQUEST);
+	struct write_options o = { .mode = -1, .make_parents = true };
+	struct rig *rig = *state;
+	NODE(SearchFilesResponse) * m;
+	struct grpc_status st;
+
+	write_file(rig, "one/file", "needle\n", &o);
+	rq.path = BYTES("one/file");
+	rq.pattern = BYTES("needle");
+	m = client_ask(rig->client, "SearchFiles", &rq.base,
+		       DESCRIPTOR(search_files_response), &st);
+	assert_non_null(m);
+	assert_int_equal(m->n_matches, 1);
+	assert_int_equal(m->matches[0]->path.len, 0);
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+}
+
 static void expect_event(struct call *call, int type, const char *path,
 			 const char *to)
 {
@@ -599,6 +618,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_very_deep_tree_is_removed),
 		cmocka_unit_test(files_are_moved_also_across_file_systems),
 		cmocka_unit_test(text_is_found),
+		cmocka_unit_test(a_file_itself_is_searched),
 		cmocka_unit_test(hundreds_of_searches_at_once_all_end),
 		cmocka_unit_test(changes_below_are_watched),
 		cmocka_unit_test(stat_tells_of_links),
