@@ -30,15 +30,15 @@ static uint32_t running(struct engine *e)
 	return n;
 }
 
-/* What an operator should know, a sentence each. */
+/*
+ * What an operator should mend, a sentence each. Emulation is none: a field of
+ * its own tells of it, and it may be what the configuration asks for.
+ */
 static size_t find_problems(struct engine *e, char *ret[PROBLEMS_MAX])
 {
 	struct error err;
 	size_t n = 0;
 
-	if (e->hv->info.accelerator == HV_ACCEL_TCG)
-		ret[n++] = xstrdup("guests are emulated (TCG): slow, and no "
-				   "security boundary");
 	if (!e->hv_up)
 		ret[n++] = xstrdup("libvirt does not answer");
 	if (!e->hv->info.clones_work)
