@@ -169,6 +169,26 @@ void cgroup_remove_stale(struct agent *agent)
 	}
 }
 
+bool cgroup_cpu_ms(int user_fd, uint64_t *ret)
+{
+	_cleanup_close_ int f = -EBADF;
+	unsigned long long usec;
+	char text[64];
+	ssize_t n;
+
+	if (user_fd < 0)
+		return false;
+	f = openat(user_fd, "cpu.stat", O_RDONLY | O_CLOEXEC);
+	n = f < 0 ? -1 : read(f, text, sizeof(text) - 1);
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	if (sscanf(text, "usage_usec %llu", &usec) != 1)
+		return false;
+	*ret = usec / 1000;
+	return true;
+}
+
 int cgroup_freeze(int user_fd, bool freeze, uint32_t wait_ms)
 {
 	const char *want = freeze ? "frozen 1" : "frozen 0";

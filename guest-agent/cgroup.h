@@ -31,6 +31,9 @@ void cgroup_remove(struct agent *agent, uint64_t serial);
 /* Something has died: try those again. */
 void cgroup_remove_stale(struct agent *agent);
 
+/* CPU time of all that the node started, in ms. False: nobody counts it. */
+bool cgroup_cpu_ms(int user_fd, uint64_t *ret);
+
 /* Freeze or thaw all that the node started; waits up to @wait_ms for the
  * kernel to say so. Blocks. 0 or -errno.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stats.c - Stats: what the guest sees of itself */
 #include "agent.h"
+#include "cgroup.h"
 #include "rpc.h"
 
 #include "base/cleanup.h"
@@ -50,5 +51,7 @@ void rpc_stats(struct rpc *rpc, const uint8_t *data, size_t len)
 	msg.load_hundredths = (uint32_t)(si.loads[0] * 100 / 65536);
 	msg.uptime_ms =
 		(uint64_t)up.tv_sec * 1000 + (uint64_t)up.tv_nsec / 1000000;
+	msg.user_cpu_known = cgroup_cpu_ms(rpc_agent(rpc)->cgroup_fd,
+					   &msg.user_cpu_ms);
 	rpc_reply(rpc, &msg.base);
 }

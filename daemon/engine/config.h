@@ -92,6 +92,7 @@ struct config {
 	double vcpu_overcommit, memory_overcommit, disk_overcommit;
 	uint64_t memory_reserve_mib, disk_reserve_mib;
 	uint32_t create_rate, create_burst; /* a second; tokens */
+	uint32_t idle_cpu; /* percent of one CPU that is still idle */
 	struct net_limits net_limits;
 	/* [quota], [quota.TENANT] */
 	struct config_quota quota_default;

@@ -20,6 +20,7 @@
 #include "engine/call.h"
 #include "engine/event.h"
 #include "engine/expose.h"
+#include "engine/idle.h"
 #include "engine/image_use.h"
 #include "engine/lease.h"
 #include "engine/metrics_link.h"
@@ -250,6 +251,7 @@ static void keep_house(void *arg)
 		return;
 	e->houses++;
 	leases_expire(e);
+	idle_store(e, false);
 	if (e->houses % LOOK_EVERY == 0 && e->hv_up) {
 		recover_look_at_all(e);
 		recover_sweep(e);
@@ -500,6 +502,7 @@ int engine_new(struct loop *loop, struct job_pool *jobs, struct config *config,
 void engine_close(struct engine *e, void (*idle)(void *arg), void *arg)
 {
 	e->closing = true;
+	idle_store(e, true);
 	event_emit(e, "node.stopping", "",
 		   EVENT_DATA({ "nodeId", e->node_id },
 			      { "version", PACKAGE_VERSION }));

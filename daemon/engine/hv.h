@@ -109,6 +109,7 @@ struct hv_progress {
  * @list:	uuids of all our guests, malloc'ed array; count or -1
  * @verify:	Check a snapshot against its manifest, all checksums
  * @stats:	CPU time in ms; host memory in bytes that is this guest's alone
+ *		(NULL: not asked for, and then cheap)
  */
 struct hv_ops {
 	int (*start)(struct hv *hv, const struct guest_spec *spec,

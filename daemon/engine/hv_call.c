@@ -50,8 +50,8 @@ static int run(void *arg, struct error *err)
 	case HV_VERIFY:
 		return ops->verify(c->hv, snapshot, err);
 	case HV_STATS:
-		return ops->stats(c->hv, c->spec.uuid, &c->cpu_ms, &c->memory,
-				  err);
+		return ops->stats(c->hv, c->spec.uuid, &c->cpu_ms,
+				  c->flag ? &c->memory : NULL, err);
 	}
 	return err_set(err, ERR_INTERNAL, "no such operation");
 }

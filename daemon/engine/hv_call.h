@@ -41,7 +41,7 @@ struct hv_call {
 	enum hv_call_op op;
 	struct guest_spec spec;
 	char template_dir[PATH_MAX], snapshot_dir[PATH_MAX]; /* "": none */
-	bool flag; /* start: hold; save: keep_running */
+	bool flag; /* start: hold; save: keep_running; stats: memory too */
 	struct hv_progress *progress;
 	hv_call_fn done;
 	void *arg;

@@ -85,6 +85,7 @@ libengine_a_SOURCES += \
 	%D%/guest_still.c \
 	%D%/hv_call.c \
 	%D%/hv_call.h \
+	%D%/idle.c %D%/idle.h \
 	%D%/lease.c \
 	%D%/lease.h \
 	%D%/parcel.h \

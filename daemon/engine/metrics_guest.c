@@ -119,6 +119,7 @@ static void measure(struct gathering *g, const struct sandbox *sb)
 	struct hv_call *call = xcalloc(1, sizeof(*call));
 
 	call->op = HV_STATS;
+	call->flag = true;
 	snprintf(call->spec.uuid, sizeof(call->spec.uuid), "%s", sb->row.uuid);
 	call->done = measured;
 	call->arg = g;

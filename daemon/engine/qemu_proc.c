@@ -245,11 +245,13 @@ int qemu_proc_stats(const struct qemu_proc *proc, uint64_t *ret_cpu_ms,
 			 "%llu %llu",
 			 &user, &sys) != 2)
 		return -EBADMSG;
+	*ret_cpu_ms = (user + sys) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+	if (!ret_memory)
+		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", proc->pid);
 	r = fd_read_file(AT_FDCWD, path, 16384, &smaps, NULL);
 	if (r < 0)
 		return r;
-	*ret_cpu_ms = (user + sys) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 	*ret_memory = (field_kib(smaps, "\nPrivate_Dirty:") +
 		       field_kib(smaps, "\nSwap:"))
 		      << 10;

@@ -46,7 +46,9 @@ int qemu_proc_kill(const struct qemu_proc *proc);
  */
 void qemu_proc_describe(const struct qemu_proc *proc, char *buf, size_t size);
 
-/* CPU time in ms; memory that is its alone in bytes. 0 or -errno. */
+/* CPU time in ms; memory that is its alone in bytes, NULL: not asked for (it
+ * takes a walk over all of it). 0 or -errno.
+ */
 int qemu_proc_stats(const struct qemu_proc *proc, uint64_t *ret_cpu_ms,
 		    uint64_t *ret_memory);
 

@@ -58,6 +58,8 @@ static void take_sandbox(const struct sandbox_row *row, void *arg)
 	struct engine *e = arg;
 	struct sandbox *sb = sandbox_add(e, row);
 
+	if (e->rebooted) /* that clock began anew */
+		sb->row.run_boot_ms = 0;
 	if (sb->row.slot >= 0) {
 		net_slot(e->net, (uint32_t)sb->row.slot, e->config->uid_base,
 			 e->hv->info.vsock ? e->config->cid_base : 0,
@@ -237,7 +239,7 @@ static void runs_on(struct sandbox *sb)
 	}
 	decided(e);
 	sandbox_reattach(sb);
-	sandbox_settled(sb);
+	sandbox_adopted(sb);
 }
 
 static void add_pause_answer(struct sandbox *sb,

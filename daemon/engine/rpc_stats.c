@@ -178,6 +178,7 @@ int rpc_get_stats(struct call *call, struct error *err)
 	}
 	ask = xcalloc(1, sizeof(*ask));
 	ask->op = HV_STATS;
+	ask->flag = true;
 	snprintf(ask->spec.uuid, sizeof(ask->spec.uuid), "%s", sb->row.uuid);
 	ask->done = from_hv;
 	ask->arg = s;

@@ -49,7 +49,9 @@ struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row)
 	list_init(&sb->leases);
 	list_init(&sb->waiting);
 	list_init(&sb->end_calls);
-	sb->busy_boot_ms = loop_boot_ms();
+	if (!sb->row.busy_boot_ms || sb->row.busy_boot_ms > loop_boot_ms())
+		sb->row.busy_boot_ms = loop_boot_ms();
+	sb->busy_stored = sb->row.busy_boot_ms;
 	sb->next_id = *at;
 	*at = sb;
 	list_add_tail(&e->sandboxes.all, &sb->link);
@@ -125,9 +127,18 @@ uint64_t sandbox_age_ms(const struct sandbox *sb)
 	return age > 0 ? (uint64_t)age : 0;
 }
 
+uint64_t sandbox_run_ms(const struct sandbox *sb)
+{
+	int64_t run = 0;
+
+	if (sb->row.run_ms && sb->row.run_boot_ms)
+		run = (int64_t)(loop_boot_ms() - sb->row.run_boot_ms);
+	else if (sb->row.run_ms)
+		run = loop_wall_ms() - sb->row.run_ms;
+	return run > 0 ? (uint64_t)run : 0;
+}
+
 uint64_t sandbox_runtime_ms(const struct sandbox *sb)
 {
-	int64_t now = sb->row.run_ms ? loop_wall_ms() - sb->row.run_ms : 0;
-
-	return sb->row.runtime_ms + (now > 0 ? (uint64_t)now : 0);
+	return sb->row.runtime_ms + sandbox_run_ms(sb);
 }

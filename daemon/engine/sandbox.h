@@ -52,6 +52,8 @@ enum sandbox_state {
  * @nonce:	Shared with the agent; secret
  * @boot_id:	Of the host when @created_boot_ms was read
  * @run_ms:	Wall clock when the present run began, 0 when it does not run
+ * @run_boot_ms: The same by CLOCK_BOOTTIME; 0: that clock began anew since
+ * @busy_boot_ms: When it was last in use, CLOCK_BOOTTIME (idle.h)
  * @runtime_ms:	Of the runs that ended
  * @cpu_ms:	CPU time of the guests that ended
  *
@@ -76,8 +78,22 @@ struct sandbox_row {
 	int64_t created_ms, started_ms, paused_ms, resumed_ms, terminated_ms;
 	int64_t created_boot_ms;
 	int64_t run_ms;
+	uint64_t run_boot_ms, busy_boot_ms;
 	uint64_t runtime_ms, cpu_ms;
 	Spec *spec;
+};
+
+/**
+ * struct idle - What was last seen of a sandbox's use; idle.c's
+ * @at_ms:	When, CLOCK_MONOTONIC; 0: not since its guest runs
+ * @cpu_ms:	CPU time of its QEMU then
+ * @user_ms:	CPU time of its users' processes, as the agent said
+ * @asking:	An answer is on its way
+ * @unused:	The last look, over a whole interval, saw no use
+ */
+struct idle {
+	uint64_t at_ms, cpu_ms, user_ms, net_bytes;
+	bool user_known, asking, unused;
 };
 
 /**
@@ -89,7 +105,8 @@ struct sandbox_row {
  * @waiting:	Acquires that wait for it to run
  * @seen_ms:	When its guest was last measured, monotonic; 0: never.  Of
  *		@seen_generation: CPU time, host memory
- * @busy_boot_ms: When it was last in use, CLOCK_BOOTTIME
+ * @idle:	What was seen of its use (idle.h)
+ * @busy_stored: What the database has of row.busy_boot_ms
  * @want_terminate: Ends as soon as the task has; @end_reason says why
  */
 struct sandbox {
@@ -103,9 +120,9 @@ struct sandbox {
 	unsigned int attach_failures;
 	struct list leases, waiting;
 	bool counted, counted_running; /* account.c */
-	uint64_t busy_boot_ms;
-	uint64_t net_bytes_seen;
 	uint64_t seen_ms, seen_generation, seen_cpu_ms, seen_memory;
+	struct idle idle;
+	uint64_t busy_stored;
 	bool want_terminate;
 	char end_reason[128];
 	unsigned int end_failures;
@@ -141,6 +158,8 @@ bool sandbox_holds_guest(const struct sandbox *sb);
  * is up.
  */
 uint64_t sandbox_age_ms(const struct sandbox *sb);
+/* How long the present run is, the same way; 0: it does not run. */
+uint64_t sandbox_run_ms(const struct sandbox *sb);
 uint64_t sandbox_runtime_ms(const struct sandbox *sb);
 
 #endif /* ENGINE_SANDBOX_H */

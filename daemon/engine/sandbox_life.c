@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "engine/hv_call.h"
+#include "engine/idle.h"
 #include "engine/lease.h"
 #include "engine/sandbox_fsm.h"
 #include "engine/sandbox_ops.h"
@@ -27,17 +28,16 @@
 
 uint64_t sandbox_run_ended(struct sandbox *sb, uint64_t cpu_ms)
 {
-	int64_t run = sb->row.run_ms ? loop_wall_ms() - sb->row.run_ms : 0;
+	uint64_t run = sandbox_run_ms(sb);
 
-	if (run < 0)
-		run = 0;
 	if (!cpu_ms && sb->seen_generation == sb->row.generation)
 		cpu_ms = sb->seen_cpu_ms;
 	sb->row.run_ms = 0;
-	sb->row.runtime_ms += (uint64_t)run;
+	sb->row.run_boot_ms = 0;
+	sb->row.runtime_ms += run;
 	sb->row.cpu_ms += cpu_ms;
-	event_add_cost(sb, true, (uint64_t)run, cpu_ms);
-	return (uint64_t)run;
+	event_add_cost(sb, true, run, cpu_ms);
+	return run;
 }
 
 uint64_t sandbox_pause_ended(struct sandbox *sb)
@@ -68,41 +68,6 @@ int sandbox_not_busy(struct sandbox *sb, struct error *err)
 
 /* ---- time ---- */
 
-static uint64_t network_bytes(struct sandbox *sb)
-{
-	struct net_counters c;
-
-	if (sb->row.slot < 0 ||
-	    net_traffic(sb->engine->net, &sb->slot, &c, NULL) < 0)
-		return 0;
-	return c.rx_bytes + c.tx_bytes;
-}
-
-/* Milliseconds until it counts as idle; 0: it does now. */
-static uint64_t until_idle(struct sandbox *sb)
-{
-	uint64_t now = loop_boot_ms();
-	uint64_t due = sb->busy_boot_ms + sb->row.spec->idle_timeout_ms;
-	uint64_t bytes;
-
-	if (now < due)
-		return due - now;
-	bytes = network_bytes(sb);
-	if (bytes != sb->net_bytes_seen) {
-		sb->net_bytes_seen = bytes;
-		sb->busy_boot_ms = now;
-		return sb->row.spec->idle_timeout_ms;
-	}
-	return 0;
-}
-
-static bool may_idle(const struct sandbox *sb)
-{
-	return sb->row.state == SBX_RUNNING && !sb->task && sb->attached &&
-	       !sb->row.spec->no_idle_pause && list_empty(&sb->leases) &&
-	       list_empty(&sb->waiting);
-}
-
 static void on_timer(void *arg)
 {
 	struct sandbox *sb = arg;
@@ -114,12 +79,13 @@ static void on_timer(void *arg)
 		sandbox_end(sb, "TIMEOUT", NULL);
 		return;
 	}
-	if (may_idle(sb) && until_idle(sb) == 0) {
+	if (idle_due(sb)) {
 		if (sandbox_pause(sb, NULL, &err) == 0)
 			return;
 		log_warn("sandbox '%s': idle, but %s", sb->row.id, err.msg);
 		sandbox_touch(sb);
 	}
+	idle_look(sb);
 	sandbox_arm(sb);
 }
 
@@ -139,24 +105,19 @@ void sandbox_arm(struct sandbox *sb)
 		wait = 0;
 	else if (sb->row.spec->timeout_ms - age < wait)
 		wait = sb->row.spec->timeout_ms - age;
-	if (may_idle(sb)) {
-		uint64_t now = loop_boot_ms();
-
-		idle = sb->busy_boot_ms + sb->row.spec->idle_timeout_ms;
-		idle = idle > now ? idle - now : 0;
-		if (idle < wait)
-			wait = idle;
-	}
+	idle = idle_wait_ms(sb);
+	if (idle < wait)
+		wait = idle;
 	loop_timer(sb->engine->loop, &sb->timer, loop_now_ms() + wait,
 		   on_timer, sb);
 }
 
 void sandbox_touch(struct sandbox *sb)
 {
-	sb->busy_boot_ms = loop_boot_ms();
+	sb->row.busy_boot_ms = loop_boot_ms();
 }
 
-void sandbox_settled(struct sandbox *sb)
+void sandbox_adopted(struct sandbox *sb)
 {
 	if (sb->engine->stopping)
 		return;
@@ -166,9 +127,14 @@ void sandbox_settled(struct sandbox *sb)
 		sandbox_end(sb, "REQUESTED", NULL);
 		return;
 	}
-	sandbox_touch(sb);
 	leases_pump(sb);
 	sandbox_arm(sb);
+}
+
+void sandbox_settled(struct sandbox *sb)
+{
+	sandbox_touch(sb);
+	sandbox_adopted(sb);
 }
 
 /* ---- loss ---- */

@@ -54,6 +54,8 @@ void sandbox_reattach(struct sandbox *sb);
 
 /* A task ended or the state changed: what waited goes on. */
 void sandbox_settled(struct sandbox *sb);
+/* The same after a restart, which is no use of it. */
+void sandbox_adopted(struct sandbox *sb);
 /* Set the timer for what comes first: end of life, idle pause. */
 void sandbox_arm(struct sandbox *sb);
 /* It is in use now. */

@@ -19,6 +19,7 @@
 #include "engine/call.h"
 #include "engine/engine.h"
 #include "engine/event.h"
+#include "engine/idle.h"
 #include "engine/lease.h"
 #include "engine/pool.h"
 #include "engine/expose.h"
@@ -149,6 +150,7 @@ static void fill_started(struct task *t)
 		 start_kind(t));
 	memcpy(row->nonce, t->guest.new_nonce, sizeof(row->nonce));
 	row->run_ms = now;
+	row->run_boot_ms = loop_boot_ms();
 	if (!row->started_ms)
 		row->started_ms = now;
 	else
@@ -204,6 +206,7 @@ static void commit(struct task *t)
 		task_fail(t, &err);
 		return;
 	}
+	idle_begin(sb);
 	task_next(t);
 }
 

@@ -60,6 +60,11 @@ static const char *const migrations[STORE_VERSION] = {
 	" size_bytes INTEGER NOT NULL, bad INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE pool (uuid TEXT PRIMARY KEY, template_id TEXT NOT NULL,"
 	" slot INTEGER NOT NULL) WITHOUT ROWID;",
+	/* Two times of CLOCK_BOOTTIME that outlive the daemon. */
+	"ALTER TABLE sandboxes ADD COLUMN busy_boot_ms INTEGER NOT NULL"
+	" DEFAULT 0;"
+	"ALTER TABLE sandboxes ADD COLUMN run_boot_ms INTEGER NOT NULL"
+	" DEFAULT 0;",
 };
 
 /* clang-format off */
@@ -70,7 +75,10 @@ static const char *const sql[Q_COUNT] = {
 	[Q_META_GET] = "SELECT value FROM meta WHERE key = ?",
 	[Q_META_SET] = "INSERT OR REPLACE INTO meta VALUES (?, ?)",
 	[Q_SANDBOX_PUT] = "INSERT OR REPLACE INTO sandboxes VALUES (?, ?, ?, ?,"
-		" ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+		" ?, ?)",
+	[Q_SANDBOX_BUSY] = "UPDATE sandboxes SET busy_boot_ms = ?"
+		" WHERE id = ?",
 	[Q_SANDBOX_REMOVE] = "DELETE FROM sandboxes WHERE id = ?",
 	[Q_SANDBOXES] = "SELECT * FROM sandboxes ORDER BY created_ms, id",
 	[Q_REQUEST_GET] = "SELECT method, sandbox_id, digest, answer"

@@ -19,7 +19,7 @@
 struct error;
 struct store;
 
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 #define REQUEST_ID_MAX 64
 #define REQUEST_DIGEST_LEN 32
 
@@ -52,6 +52,8 @@ void store_meta_set(struct store *store, const char *key, const char *value);
 
 /* ---- sandboxes ---- */
 void store_sandbox_put(struct store *store, const struct sandbox_row *row);
+/* When it was last in use: often, and alone of its row. */
+void store_sandbox_busy(struct store *store, const char *id, uint64_t boot_ms);
 void store_sandbox_remove(struct store *store, const char *id);
 /* Oldest first. @row and its spec are the callee's. */
 typedef void (*store_sandbox_fn)(const struct sandbox_row *row, void *arg);

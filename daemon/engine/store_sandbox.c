@@ -13,7 +13,7 @@ void store_sandbox_put(struct store *store, const struct sandbox_row *row)
 	size_t len;
 
 	spec = pb_pack(&row->spec->base, &len);
-	store_run(store, Q_SANDBOX_PUT, "sisisissssbsssiiiiiiiiib", row->id,
+	store_run(store, Q_SANDBOX_PUT, "sisisissssbsssiiiiiiiiibii", row->id,
 		  (int64_t)row->state, row->reason, (int64_t)row->generation,
 		  row->uuid, row->slot, row->image_digest, row->template_id,
 		  row->snapshot_id, row->next_snapshot, row->nonce,
@@ -21,7 +21,13 @@ void store_sandbox_put(struct store *store, const struct sandbox_row *row)
 		  row->start_kind, row->created_ms, row->started_ms,
 		  row->paused_ms, row->resumed_ms, row->terminated_ms,
 		  row->created_boot_ms, row->run_ms, (int64_t)row->runtime_ms,
-		  (int64_t)row->cpu_ms, spec, len);
+		  (int64_t)row->cpu_ms, spec, len, (int64_t)row->busy_boot_ms,
+		  (int64_t)row->run_boot_ms);
+}
+
+void store_sandbox_busy(struct store *store, const char *id, uint64_t boot_ms)
+{
+	store_run(store, Q_SANDBOX_BUSY, "is", (int64_t)boot_ms, id);
 }
 
 void store_sandbox_remove(struct store *store, const char *id)
@@ -45,6 +51,8 @@ static void read_row(sqlite3_stmt *s, struct sandbox_row *row)
 		.runtime_ms = (uint64_t)sqlite3_column_int64(s, 21),
 		.cpu_ms = (uint64_t)sqlite3_column_int64(s, 22),
 		.spec = store_spec(s, 23),
+		.busy_boot_ms = (uint64_t)sqlite3_column_int64(s, 24),
+		.run_boot_ms = (uint64_t)sqlite3_column_int64(s, 25),
 	};
 	store_text(s, 0, row->id, sizeof(row->id));
 	store_text(s, 2, row->reason, sizeof(row->reason));

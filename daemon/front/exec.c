@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exec.c - processes in guests: what clients may ask and agents may answer */
+/* exec.c - processes in guests: what clients may ask and agents may answer
+ *
+ * A command that somebody waits for keeps its sandbox awake. One that waits for
+ * somebody (a terminal, an open stdin) does so only as long as bytes pass: a
+ * forgotten shell is idle. So does a background process that is looked at.
+ */
 #include "front/proxy.h"
 
 #include "base/error.h"
@@ -70,6 +75,8 @@ static char **exec_first(struct proxy *p, ProtobufCMessage *m,
 	if (check_process(r->start->process, err) < 0)
 		return NULL;
 	p->background = r->start->process->background;
+	p->pty = r->start->process->pty;
+	p->reads = r->start->process->stdin || p->pty;
 	label_of(p, r->start->process);
 	return &r->start->sandbox_id;
 }
@@ -87,15 +94,25 @@ static int check_input(bool is_data, const ProtobufCBinaryData *data,
 	return check_pty(resize, err);
 }
 
+/* No more stdin: from here on it is the client that waits. */
+static void exec_input_over(struct proxy *p)
+{
+	if (!p->reads || p->pty || p->background)
+		return;
+	p->reads = false;
+	proxy_hold(p);
+}
+
 static int exec_more(struct proxy *p, ProtobufCMessage *m, struct error *err)
 {
 	Sandbox__Node__V1__ExecRequest *r = (void *)m;
 
-	(void)p;
+	proxy_activity(p);
 	switch (r->input_case) {
 	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_STDIN:
 		return check_input(true, &r->stdin, NULL, NULL, err);
 	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_CLOSE_STDIN:
+		exec_input_over(p);
 		return 0;
 	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_SIGNAL:
 		return check_input(false, NULL, r->signal, NULL, err);
@@ -137,11 +154,12 @@ static void exec_sent(struct proxy *p, ProtobufCMessage *m)
 	if (r->output_case == SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_STARTED) {
 		report_started(p);
 		agent_call_began_process(p->agent);
-		if (p->background)
+		if (p->background || p->reads)
 			proxy_release(p);
-	} else if (r->output_case ==
-			   SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED &&
-		   !agent_call_tells_exits(p->agent)) {
+	} else if (r->output_case !=
+		   SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED) {
+		proxy_activity(p);
+	} else if (!agent_call_tells_exits(p->agent)) {
 		exits_event(p->front, p->sandbox_id, p->label, p->pid,
 			    r->exited);
 	}
@@ -176,7 +194,7 @@ static int attach_more(struct proxy *p, ProtobufCMessage *m, struct error *err)
 {
 	Sandbox__Node__V1__AttachProcessRequest *r = (void *)m;
 
-	(void)p;
+	proxy_activity(p);
 	switch (r->input_case) {
 	case SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT_STDIN:
 		return check_input(true, &r->stdin, NULL, NULL, err);
@@ -215,6 +233,14 @@ static int attach_answer(struct proxy *p, ProtobufCMessage *m,
 		return err_set(err, ERR_INVALID,
 			       "an empty AttachProcessResponse");
 	}
+}
+
+/* Who joins is a spectator: bytes count, being there does not. */
+static void attach_sent(struct proxy *p, ProtobufCMessage *m)
+{
+	(void)m;
+	proxy_release(p);
+	proxy_activity(p);
 }
 
 /* ---- ListProcesses, SignalProcess ---- */
@@ -270,6 +296,7 @@ const struct proxy_method exec_methods[] = {
 	  .server_streams = true,
 	  .first = exec_first,
 	  .more = exec_more,
+	  .input_over = exec_input_over,
 	  .answer = exec_answer,
 	  .sent = exec_sent,
 	  .ended = exec_ended },
@@ -281,6 +308,7 @@ const struct proxy_method exec_methods[] = {
 	  .first = attach_first,
 	  .more = attach_more,
 	  .answer = attach_answer,
+	  .sent = attach_sent,
 	  .ended = exec_ended },
 	{ .name = "ListProcesses",
 	  .request = NODE(list_processes_request),

@@ -184,7 +184,9 @@ static void on_lease(const struct grpc_status *st, const uint8_t *data,
 		m = sandbox__ipc__v1__acquire_response__unpack(NULL, len, data);
 	if (m)
 		p->lease = m->lease;
-	if (st->code != GRPC_OK) {
+	if (p->again) {
+		; /* the call is under way with or without it */
+	} else if (st->code != GRPC_OK) {
 		finish(p, st);
 	} else if (!m) {
 		err_set(&err, ERR_INTERNAL, "the engine's lease does not parse");
@@ -202,6 +204,15 @@ static void on_lease(const struct grpc_status *st, const uint8_t *data,
 	if (m)
 		sandbox__ipc__v1__acquire_response__free_unpacked(m, NULL);
 	may_free(p);
+}
+
+void proxy_hold(struct proxy *p)
+{
+	if (p->lease || p->acquiring || p->finished || !p->agent)
+		return;
+	p->acquiring = p->again = true;
+	engine_acquire(p->front->engine, p->sandbox_id, p->client->identity,
+		       on_lease, p);
 }
 
 /* ---- the client's side ---- */
@@ -276,6 +287,8 @@ static void on_half_close(struct grpc_call *call, void *arg)
 		err_set(&err, ERR_INVALID, "the stream ended without a request");
 		refuse(p, &err);
 	} else if (p->agent && p->method->client_streams) {
+		if (p->method->input_over)
+			p->method->input_over(p);
 		grpc_call_half_close(agent_call_grpc(p->agent));
 	}
 }

@@ -29,6 +29,7 @@ struct proxy;
  * @first:	Check the first message.  Returns where its sandbox_id is, or
  *		NULL with @err set
  * @more:	Check a further message of the client.  With client_streams
+ * @input_over:	The client sends no more.  May be NULL
  * @answer:	Check a message of the guest; it may be changed.  -1: the guest
  *		broke the protocol
  * @sent:	After @answer, once it is on its way.  May be NULL
@@ -44,6 +45,7 @@ struct proxy_method {
 	char **(*first)(struct proxy *p, ProtobufCMessage *m,
 			struct error *err);
 	int (*more)(struct proxy *p, ProtobufCMessage *m, struct error *err);
+	void (*input_over)(struct proxy *p);
 	int (*answer)(struct proxy *p, ProtobufCMessage *m, struct error *err);
 	void (*sent)(struct proxy *p, ProtobufCMessage *m);
 	int (*leased)(struct proxy *p, const uint32_t *allow_ports, size_t n,
@@ -69,6 +71,8 @@ struct proxy {
 	uint32_t port;
 	uint32_t pid;
 	bool background;
+	bool pty;
+	bool reads; /* it has a stdin, not closed yet */
 	bool started;
 	bool exited;
 	bool truncated;
@@ -82,6 +86,7 @@ struct proxy {
 	struct agent_call *agent;
 	bool asked;	/* the first message came */
 	bool acquiring; /* the engine's answer is to come */
+	bool again;	/* of proxy_hold() */
 	bool half;	/* the client sends no more */
 	bool finished;	/* the client's status is given */
 	unsigned int answers;
@@ -93,8 +98,12 @@ struct proxy {
 void proxy_accept(struct client *client, struct grpc_call *call,
 		  const struct proxy_method *method);
 
-/* The sandbox need not stay awake for this call any longer. */
+/* The sandbox need not stay awake for this call any longer: only for the bytes
+ * that it passes (proxy_activity).
+ */
 void proxy_release(struct proxy *p);
+/* And again it has to. */
+void proxy_hold(struct proxy *p);
 
 /* Bytes passed: puts off the idle pause, told at most once a second. */
 void proxy_activity(struct proxy *p);

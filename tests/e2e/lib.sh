@@ -45,7 +45,9 @@ made=()
 
 # create [OPTION..] -> id in $id
 create() {
-    id=$("$ctl" --json create --image "$image" --timeout 30m --idle-timeout 30m "$@" | json id)
+    local idle=(--idle-timeout 30m)
+    case " $* " in *" --idle-timeout "*) idle=() ;; esac
+    id=$("$ctl" --json create --image "$image" --timeout 30m "${idle[@]}" "$@" | json id)
     [ -n "$id" ]
     made+=("$id")
     echo "$id" >>"$work/made"

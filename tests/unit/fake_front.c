@@ -18,6 +18,8 @@ struct answer {
 	void *arg;
 	bool ok;
 	struct error err;
+	uint8_t *data;
+	size_t len;
 };
 
 struct front_link {
@@ -37,7 +39,8 @@ static void pump(void *arg)
 			list_entry(f->answers.next, struct answer, link);
 
 		list_del(&a->link);
-		a->fn(a->ok ? NULL : &a->err, NULL, 0, a->arg);
+		a->fn(a->ok ? NULL : &a->err, a->data, a->len, a->arg);
+		free(a->data);
 		free(a);
 		break;
 	}
@@ -45,8 +48,8 @@ static void pump(void *arg)
 		free(f);
 }
 
-static void answer(struct front_link *f, const char *what, front_answer_fn fn,
-		   void *arg)
+static struct answer *answer(struct front_link *f, const char *what,
+			     front_answer_fn fn, void *arg)
 {
 	struct answer *a = xcalloc(1, sizeof(*a));
 
@@ -56,6 +59,7 @@ static void answer(struct front_link *f, const char *what, front_answer_fn fn,
 	list_add_tail(&f->answers, &a->link);
 	f->posts++;
 	loop_post(f->loop, pump, f);
+	return a;
 }
 
 static void up(void *arg)
@@ -100,6 +104,7 @@ struct front_link *front_link_free(struct front_link *f)
 	{
 		list_del(&a->link);
 		a->fn(&err, NULL, 0, a->arg);
+		free(a->data);
 		free(a);
 	}
 	if (f->posts == 0)
@@ -197,11 +202,20 @@ void front_link_call(struct front_link *front, const char *key,
 		     const char *method, const uint8_t *request, size_t len,
 		     uint32_t deadline_ms, front_answer_fn fn, void *arg)
 {
+	Sandbox__Agent__V1__StatsResponse msg =
+		SANDBOX__AGENT__V1__STATS_RESPONSE__INIT;
+	struct answer *a;
+
 	(void)key;
 	(void)request;
 	(void)len;
 	(void)deadline_ms;
-	answer(front, method, fn, arg);
+	a = answer(front, strcmp(method, "Stats") ? method : NULL, fn, arg);
+	if (!strcmp(method, "Stats") && world.user_cpu) {
+		msg.user_cpu_known = true;
+		msg.user_cpu_ms = world.user_cpu == 2 ? loop_now_ms() : 7;
+		a->data = pb_pack(&msg.base, &a->len);
+	}
 }
 
 void front_link_listen_port(struct front_link *front, const char *sandbox_id,

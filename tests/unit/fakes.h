@@ -44,6 +44,8 @@ struct fake_world {
 	bool hv_hangs; /* life is UNKNOWN, all else ERR_UNAVAILABLE */
 	bool destroy_fails;
 	const char *cpu_model; /* of the host */
+	bool cpu_busy; /* guests use their CPUs */
+	int user_cpu;	 /* what agents say: 0 unknown, 1 idle, 2 busy */
 	const char *fail_op; /* every call of this name fails */
 	bool attached_slots[SLOT_MAX];
 	uint64_t net_bytes;

@@ -468,7 +468,7 @@ static void what_idles_is_paused_unless_it_is_in_use(void **state)
 	world.front_ops->acquire(77, "a", "uid:0", rig.e);
 	assert_int_equal(world.answer_id, 77);
 	/* As if long ago: only the lease keeps it. */
-	sb->busy_boot_ms -= 5000;
+	sb->row.busy_boot_ms -= 5000;
 	for (int i = 0; i < 50; i++)
 		tick();
 	assert_int_equal(state_of("a"), SBX_RUNNING);
@@ -476,6 +476,142 @@ static void what_idles_is_paused_unless_it_is_in_use(void **state)
 	while (state_of("a") != SBX_PAUSED)
 		tick();
 	settle();
+}
+
+/* One that pauses after a second, and what its witnesses say of it. */
+static struct sandbox *create_idler(bool host_busy, int user_cpu)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+
+	world.cpu_busy = host_busy;
+	world.user_cpu = user_cpu;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.image = (char *)(uintptr_t) "debian:12";
+	m.idle_timeout_ms = 1000;
+	assert_true(call("CreateSandbox", &m.base));
+	return sandbox_find(&rig.e->sandboxes, "a");
+}
+
+static void tick_for(uint64_t ms)
+{
+	uint64_t end = loop_now_ms() + ms;
+
+	while (loop_now_ms() < end)
+		tick();
+}
+
+static void a_build_in_the_background_is_not_idle(void **state)
+{
+	(void)state;
+	create_idler(true, 2);
+	tick_for(2500);
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	world.cpu_busy = false;
+	while (state_of("a") != SBX_PAUSED)
+		tick();
+	settle();
+}
+
+static void an_agent_that_lies_about_work_keeps_nothing_awake(void **state)
+{
+	(void)state;
+	create_idler(false, 2);
+	while (state_of("a") != SBX_PAUSED)
+		tick();
+	settle();
+}
+
+static void the_hosts_own_work_for_a_guest_is_no_use_of_it(void **state)
+{
+	(void)state;
+	create_idler(true, 1);
+	while (state_of("a") != SBX_PAUSED)
+		tick();
+	settle();
+}
+
+static void an_agent_that_says_nothing_leaves_it_to_the_host(void **state)
+{
+	(void)state;
+	create_idler(true, 0);
+	tick_for(2500);
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+}
+
+static void network_bytes_are_use(void **state)
+{
+	uint64_t end;
+
+	(void)state;
+	create_idler(false, 1);
+	for (end = loop_now_ms() + 2500; loop_now_ms() < end;) {
+		world.net_bytes++;
+		tick();
+	}
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	while (state_of("a") != SBX_PAUSED)
+		tick();
+	settle();
+}
+
+static void restarts_do_not_put_off_the_idle_pause(void **state)
+{
+	struct sandbox *sb;
+	uint64_t busy;
+
+	(void)state;
+	assert_true(create("a", ""));
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	sb->row.busy_boot_ms = busy = loop_boot_ms();
+	engine_close(rig.e, die, NULL);
+	stop();
+	start();
+	settle();
+	while (!fake_front_has("a"))
+		tick();
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	assert_int_equal(sb->row.busy_boot_ms, busy);
+}
+
+/* The wall clock is a day off while the host runs. */
+static void a_clock_that_jumps_changes_no_age_and_no_cost(void **state)
+{
+	struct sandbox *sb;
+	const int64_t day = 24 * 3600 * 1000ll;
+
+	(void)state;
+	assert_true(create("a", ""));
+	for (int64_t jump = -day; jump <= day; jump += 2 * day) {
+		sb = sandbox_find(&rig.e->sandboxes, "a");
+		sb->row.created_ms += jump;
+		sb->row.run_ms += jump;
+		store_begin(rig.e->store);
+		store_sandbox_put(rig.e->store, &sb->row);
+		assert_int_equal(store_commit(rig.e->store, NULL), 0);
+		stop();
+		start();
+		settle();
+		sb = sandbox_find(&rig.e->sandboxes, "a");
+		assert_int_equal(sb->row.state, SBX_RUNNING);
+		assert_true(sandbox_age_ms(sb) < 60000);
+		assert_true(sandbox_runtime_ms(sb) < 60000);
+	}
+}
+
+/* Then only the wall clock is left, and it must not make anything negative. */
+static void after_a_reboot_the_wall_clock_tells_the_age(void **state)
+{
+	struct sandbox *sb;
+
+	(void)state;
+	assert_true(create("a", ""));
+	assert_true(pause_it("a"));
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	strcpy(rig.e->boot_id, "another");
+	sb->row.created_ms = loop_wall_ms() - 5000;
+	assert_in_range(sandbox_age_ms(sb), 5000, 6000);
+	sb->row.created_ms = loop_wall_ms() + 3600000;
+	assert_int_equal(sandbox_age_ms(sb), 0);
 }
 
 static void life_ends_at_its_timeout(void **state)
@@ -878,6 +1014,14 @@ int main(int argc, char **argv)
 		T(terminate_says_what_holds_it_and_goes_on),
 		T(calls_wake_what_sleeps_once),
 		T(what_idles_is_paused_unless_it_is_in_use),
+		T(a_build_in_the_background_is_not_idle),
+		T(an_agent_that_lies_about_work_keeps_nothing_awake),
+		T(the_hosts_own_work_for_a_guest_is_no_use_of_it),
+		T(an_agent_that_says_nothing_leaves_it_to_the_host),
+		T(network_bytes_are_use),
+		T(restarts_do_not_put_off_the_idle_pause),
+		T(a_clock_that_jumps_changes_no_age_and_no_cost),
+		T(after_a_reboot_the_wall_clock_tells_the_age),
 		T(life_ends_at_its_timeout),
 		T(a_guest_that_is_gone_is_noticed),
 		T(guests_live_through_a_restart),

@@ -109,7 +109,7 @@ static void a_run_costs_what_it_held(void **state)
 	set_rates();
 	assert_true(rig_create("a"));
 	sb = sandbox_find(&rig.e->sandboxes, "a");
-	sb->row.run_ms -= 10000; /* ten seconds ago */
+	sb->row.run_boot_ms -= 10000; /* ten seconds ago */
 	assert_true(rig_do("PauseSandbox", "a"));
 	has("cost.runtime", "state=RUNNING");
 	assert_float_equal(number_of("cost.runtime", "vcpuSeconds"), 20, 2);

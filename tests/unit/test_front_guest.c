@@ -138,6 +138,42 @@ static void a_command_runs_and_its_exit_code_comes_back(void **state)
 	assert_int_equal(exit_code(&c), 5);
 }
 
+static void a_command_that_is_waited_for_keeps_its_sandbox_awake(void **state)
+{
+	struct guest_rig *gr = *state;
+	struct client_call c;
+
+	start_command(gr, &c, "sleep 0.3", false);
+	rig_until(gr->rig, c.started);
+	rig_settle(gr->rig);
+	assert_int_equal(gr->rig->released, 0);
+	rig_until(gr->rig, c.done);
+	rig_until(gr->rig, gr->rig->released == 1);
+	assert_int_equal(gr->rig->acquired, 1);
+}
+
+static void a_command_that_waits_for_input_lets_it_sleep(void **state)
+{
+	struct guest_rig *gr = *state;
+	struct client_call c;
+
+	start_command(gr, &c, "cat >/dev/null; sleep 0.3", true);
+	rig_until(gr->rig, gr->rig->released == 1);
+	/* Only its bytes are use; and the end of them makes it a command that
+	 * is waited for.
+	 */
+	gr->rig->activities = 0;
+	client_stdin(&c, "x", 1);
+	rig_until(gr->rig, gr->rig->activities == 1);
+	grpc_call_half_close(c.call);
+	rig_until(gr->rig, gr->rig->acquired == 2);
+	rig_settle(gr->rig);
+	assert_int_equal(gr->rig->released, 1);
+	rig_until(gr->rig, c.done);
+	assert_int_equal(exit_code(&c), 0);
+	rig_until(gr->rig, gr->rig->released == 2);
+}
+
 static void megabytes_go_in_and_come_out(void **state)
 {
 	enum { TOTAL = 32 << 20 };
@@ -351,6 +387,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(a_command_runs_and_its_exit_code_comes_back),
 		T(megabytes_go_in_and_come_out),
+		T(a_command_that_is_waited_for_keeps_its_sandbox_awake),
+		T(a_command_that_waits_for_input_lets_it_sleep),
 		T(endless_output_to_one_who_does_not_read_harms_nobody),
 		T(a_missing_program_is_a_clear_error),
 		T(a_file_is_written_told_of_and_read),

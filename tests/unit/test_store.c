@@ -6,12 +6,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/fd.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "engine/spec_check.h"
 #include "engine/store.h"
 
 #include <sqlite3.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +65,8 @@ static void fill(struct sandbox_row *row, Spec *spec, const char *id)
 		.terminated_ms = 5,
 		.created_boot_ms = 6,
 		.run_ms = 8,
+		.run_boot_ms = 12,
+		.busy_boot_ms = 13,
 		.runtime_ms = 9,
 		.cpu_ms = 10,
 		.spec = spec,
@@ -201,6 +206,96 @@ static void a_newer_schema_is_refused(void **state)
 	store_close(store);
 	assert_int_equal(store_open(path, &store, &err), -1);
 	assert_non_null(strstr(err.msg, "newer"));
+}
+
+static void run_sql(const char *name)
+{
+	const char *srcdir = getenv("srcdir");
+	_cleanup_free_ char *file = xasprintf("%s/tests/unit/golden/%s",
+					      srcdir ? srcdir : "..", name);
+	_cleanup_free_ char *text = NULL;
+	sqlite3 *db;
+
+	assert_int_equal(fd_read_file(AT_FDCWD, file, 1 << 20, &text, NULL), 0);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void see_port(const struct port_row *row, void *arg)
+{
+	assert_int_equal(row->host_port, 20000);
+	++*(int *)arg;
+}
+
+static void see_clone(const struct pool_row *row, void *arg)
+{
+	assert_int_equal(row->slot, 13);
+	++*(int *)arg;
+}
+
+static void see_template(const struct template_row *row, void *arg)
+{
+	assert_int_equal(row->memory_mib, 2048);
+	++*(int *)arg;
+}
+
+static void see_snapshot(const struct snapshot_row *row, void *arg)
+{
+	assert_string_equal(row->name, "n");
+	pb_free(row->spec);
+	++*(int *)arg;
+}
+
+/* Nothing that a daemon of the first schema knew is lost, and the present one
+ * can go on with it.
+ */
+static void the_first_schema_is_brought_up_to_date(void **state)
+{
+	struct seen seen = { 0 };
+	struct store_request request;
+	struct sandbox_row row;
+	struct store *store;
+	uint64_t oldest, newest;
+	char node[16];
+	int n = 0;
+	Spec spec;
+
+	(void)state;
+	run_sql("store-v1.sql");
+	store = open_it();
+	assert_int_equal(store_sandboxes(store, see, &seen, NULL), 0);
+	assert_int_equal(seen.n, 1);
+	assert_string_equal(seen.row.spec->workdir, "/w");
+	pb_free(seen.row.spec);
+	fill(&row, &spec, "a");
+	/* It did not know these. */
+	row.busy_boot_ms = row.run_boot_ms = 0;
+	seen.row.spec = row.spec = NULL;
+	assert_memory_equal(&seen.row, &row, sizeof(row));
+	store_meta_get(store, "node_id", node, sizeof(node));
+	assert_string_equal(node, "node_1");
+	assert_int_equal(store_request_get(store, "r", &request, NULL), 1);
+	store_events_range(store, &oldest, &newest);
+	assert_int_equal(newest, 1);
+	assert_int_equal(store_ports(store, see_port, &n, NULL), 0);
+	assert_int_equal(store_pool(store, see_clone, &n, NULL), 0);
+	assert_int_equal(store_templates(store, see_template, &n, NULL), 0);
+	assert_int_equal(store_snapshots(store, see_snapshot, &n, NULL), 0);
+	assert_int_equal(n, 4);
+	fill(&row, &spec, "a");
+	store_begin(store);
+	store_sandbox_put(store, &row);
+	store_sandbox_busy(store, "a", 77);
+	assert_int_equal(store_commit(store, NULL), 0);
+	seen.row.spec = NULL;
+	assert_int_equal(store_sandboxes(store, see, &seen, NULL), 0);
+	assert_int_equal(seen.row.busy_boot_ms, 77);
+	pb_free(seen.row.spec);
+	store_close(store);
+	/* Once: the second time there is nothing to do. */
+	store = open_it();
+	store_close(store);
 }
 
 static void a_file_that_is_no_database_is_refused(void **state)
@@ -356,6 +451,7 @@ int main(int argc, char **argv)
 		T(a_failure_fails_the_whole_commit),
 		T(only_one_daemon_has_it),
 		T(only_its_owner_can_read_it),
+		T(the_first_schema_is_brought_up_to_date),
 		T(a_newer_schema_is_refused),
 		T(a_file_that_is_no_database_is_refused),
 		T(a_request_is_kept_with_its_answer),

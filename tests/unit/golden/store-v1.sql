@@ -1,0 +1,20 @@
+-- A database of the first schema, as the daemon of that time left it.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE sandboxes (id TEXT PRIMARY KEY, state INTEGER NOT NULL, reason TEXT NOT NULL, generation INTEGER NOT NULL, uuid TEXT NOT NULL, slot INTEGER NOT NULL, image_digest TEXT NOT NULL, template_id TEXT NOT NULL, snapshot_id TEXT NOT NULL, next_snapshot TEXT NOT NULL, nonce BLOB NOT NULL, machine_id TEXT NOT NULL, boot_id TEXT NOT NULL, start_kind TEXT NOT NULL, created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, paused_ms INTEGER NOT NULL, resumed_ms INTEGER NOT NULL, terminated_ms INTEGER NOT NULL, created_boot_ms INTEGER NOT NULL, run_ms INTEGER NOT NULL, runtime_ms INTEGER NOT NULL, cpu_ms INTEGER NOT NULL, spec BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (id TEXT PRIMARY KEY, method TEXT NOT NULL, sandbox_id TEXT NOT NULL, digest BLOB NOT NULL, expires_ms INTEGER NOT NULL, answer BLOB) WITHOUT ROWID;
+CREATE INDEX requests_expires ON requests (expires_ms);
+CREATE TABLE events (sequence INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL, sandbox_id TEXT NOT NULL, time_ms INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX events_sandbox ON events (sandbox_id, sequence);
+CREATE TABLE snapshots (id TEXT PRIMARY KEY, name TEXT NOT NULL, sandbox_id TEXT NOT NULL, internal INTEGER NOT NULL, image_digest TEXT NOT NULL, template_id TEXT NOT NULL, nonce BLOB NOT NULL, created_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, spec BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE ports (sandbox_id TEXT NOT NULL, port INTEGER NOT NULL, host_port INTEGER NOT NULL, PRIMARY KEY (sandbox_id, port)) WITHOUT ROWID;
+CREATE TABLE templates (id TEXT PRIMARY KEY, image TEXT NOT NULL, image_digest TEXT NOT NULL, cpu INTEGER NOT NULL, memory_mib INTEGER NOT NULL, disk_mib INTEGER NOT NULL, created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, bad INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE pool (uuid TEXT PRIMARY KEY, template_id TEXT NOT NULL, slot INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('node_id', 'node_1');
+INSERT INTO sandboxes VALUES ('a', 2, 'why', 7, 'u-u', 12, 'sha256:1', 'tpl', 'snap', 'next', x'abababababababababababababababababababababababababababababababab', 'm', 'b', 'pool', 1, 2, 3, 4, 5, 6, 8, 9, 10, x'32022f77');
+INSERT INTO requests VALUES ('r', 'PauseSandbox', 'a', x'0101010101010101010101010101010101010101010101010101010101010101', 1000, NULL);
+INSERT INTO events (type, sandbox_id, time_ms, data) VALUES ('sandbox.created', 'a', 5, x'');
+INSERT INTO snapshots VALUES ('snap', 'n', 'a', 0, 'sha256:1', 'tpl', x'abababababababababababababababababababababababababababababababab', 3, 1000, x'32022f77');
+INSERT INTO ports VALUES ('a', 80, 20000);
+INSERT INTO templates VALUES ('tpl', 'debian:12', 'sha256:1', 2, 2048, 5120, 1, 2, 100, 0);
+INSERT INTO pool VALUES ('v-v', 'tpl', 13);
+PRAGMA user_version = 1;
