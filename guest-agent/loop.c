@@ -65,7 +65,7 @@ struct loop {
 	struct list posts;
 };
 
-static uint64_t clock_ms(void)
+uint64_t loop_clock_ms(void)
 {
 	struct timespec ts;
 
@@ -109,7 +109,7 @@ struct loop *loop_new(void)
 	list_init(&loop->dead);
 	list_init(&loop->posts);
 	pthread_mutex_init(&loop->lock, NULL);
-	loop->now_ms = clock_ms();
+	loop->now_ms = loop_clock_ms();
 	loop->door_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->door_fd >= 0 && loop->epoll_fd >= 0)
@@ -184,12 +184,12 @@ void loop_run(struct loop *loop)
 {
 	struct epoll_event events[BATCH];
 
-	loop->now_ms = clock_ms();
+	loop->now_ms = loop_clock_ms();
 	while (!loop->stop) {
 		int n = epoll_wait(loop->epoll_fd, events, BATCH,
 				   next_timeout(loop));
 
-		loop->now_ms = clock_ms();
+		loop->now_ms = loop_clock_ms();
 		for (int i = 0; i < n; i++) {
 			struct loop_fd *w = events[i].data.ptr;
 

@@ -34,6 +34,8 @@ void loop_stop(struct loop *loop);
 
 /* Monotonic (counts suspension out), at the begin of this turn. */
 uint64_t loop_now_ms(const struct loop *loop);
+/* The same clock as it is right now. */
+uint64_t loop_clock_ms(void);
 
 /**
  * loop_fd_new() - Call @fn whenever @fd is ready

@@ -318,11 +318,14 @@ static void session_begin(struct conn *conn)
 	static const struct grpc_settings settings = {
 		.keepalive_ms = KEEPALIVE_MS,
 	};
+	/* Deadlines count from when a call comes, not from the last one. */
+	static const struct grpc_hooks hooks = { .clock = loop_clock_ms };
 	uint64_t now = loop_now_ms(conn->server->agent->loop);
 
 	grpc_conn_free(conn->session);
 	conn->session =
 		grpc_conn_new_server(&session_ops, conn, &settings, now);
+	grpc_conn_set_hooks(conn->session, &hooks, NULL);
 	conn->epoch++;
 	conn->open = false;
 	conn->broken = false;

@@ -218,6 +218,12 @@ static const struct grpc_call_ops ops = {
 
 struct call *call_start(struct client *c, const char *method)
 {
+	return call_start_within(c, method, 0);
+}
+
+struct call *call_start_within(struct client *c, const char *method,
+			       uint32_t ms)
+{
 	struct call *k = xcalloc(1, sizeof(*k));
 	char path[128];
 
@@ -225,7 +231,7 @@ struct call *call_start(struct client *c, const char *method)
 	list_init(&k->answers);
 	snprintf(path, sizeof(path), "/sandbox.agent.v1.AgentService/%s",
 		 method);
-	k->call = c->dead ? NULL : grpc_call_start(c->conn, path, 0, &ops, k);
+	k->call = c->dead ? NULL : grpc_call_start(c->conn, path, ms, &ops, k);
 	if (!k->call)
 		grpc_status_set(&k->status, GRPC_UNAVAILABLE, "",
 				"no connection");

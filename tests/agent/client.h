@@ -36,6 +36,9 @@ void client_step(struct client *c, int timeout_ms);
 
 /* Begin a call of AgentService. */
 struct call *call_start(struct client *c, const char *method);
+/* The same, to be over within so many milliseconds; 0: whenever. */
+struct call *call_start_within(struct client *c, const char *method,
+			       uint32_t ms);
 /* Waits while the call's queue is full. False: the call is over. */
 bool call_send(struct call *call, const ProtobufCMessage *msg);
 void call_half_close(struct call *call);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +43,37 @@ static void an_unknown_method_is_unimplemented(void **state)
 			       &sandbox__agent__v1__stats_response__descriptor,
 			       &st));
 	assert_int_equal(st.code, GRPC_UNIMPLEMENTED);
+}
+
+static uint64_t monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void a_deadline_counts_from_its_call_not_from_the_last(void **state)
+{
+	const uint32_t deadline_ms = 1000;
+	NODE(ProcessSpec) spec = NODE_INIT(PROCESS_SPEC);
+	NODE(ExecStart) start = NODE_INIT(EXEC_START);
+	NODE(ExecRequest) rq = NODE_INIT(EXEC_REQUEST);
+	struct rig *rig = *state;
+	uint64_t quiet = monotonic_ms() + deadline_ms + 100;
+	struct call *call;
+
+	while (monotonic_ms() < quiet)
+		client_step(rig->client, (int)(quiet - monotonic_ms()));
+	spec.command = BYTES("sleep 0.2");
+	start.process = &spec;
+	rq.input_case = SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_START;
+	rq.start = &start;
+	call = call_start_within(rig->client, "Exec", deadline_ms);
+	assert_true(call_send(call, &rq.base));
+	call_half_close(call);
+	assert_int_equal(call_wait(call)->code, GRPC_OK);
+	call_free(call);
 }
 
 static void a_short_nonce_is_refused(void **state)
@@ -334,6 +366,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_works_before_hello),
 		cmocka_unit_test(an_unknown_method_is_unimplemented),
+		cmocka_unit_test(
+			a_deadline_counts_from_its_call_not_from_the_last),
 		cmocka_unit_test(a_short_nonce_is_refused),
 		cmocka_unit_test(bad_configurations_name_their_field),
 		cmocka_unit_test(stats_are_plausible),
