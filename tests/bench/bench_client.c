@@ -7,11 +7,15 @@
  *	bench_client create IMAGE COUNT	create, then the first exec; terminated
  *					after each, outside of the clock
  *	bench_client pause ID COUNT	pause; resume and the first exec
+ *	bench_client rate get|list|create|start WHAT CLIENTS COUNT
+ *					so many clients at once; start: create
+ *					and the first exec
+ *					$BENCH_MEMORY: in MiB, of those made
+ *	bench_client during ID SECONDS	GetSandbox from before the node answers
  *
  * The node is $SANDBOXD_CONNECT. Prints a JSON object: arrays of milliseconds.
  */
-#include "ctl/client.h"
-#include "ctl/pb.h"
+#include "bench_client.h"
 
 #include "base/error.h"
 #include "base/loop.h"
@@ -22,10 +26,12 @@
 #include <string.h>
 #include <time.h>
 
-static struct client *client;
+struct client *bench_client;
 static const char *command = "true";
 
-static double now_ms(void)
+#define CONNECT_MS 20000 /* a node that is being started */
+
+double bench_now_ms(void)
 {
 	struct timespec t;
 
@@ -33,7 +39,7 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static void die(const char *what, const struct grpc_status *st)
+void bench_die(const char *what, const struct grpc_status *st)
 {
 	fprintf(stderr, "bench_client: %s: %s: %s\n", what,
 		*st->reason ? st->reason : grpc_code_str(st->code),
@@ -41,24 +47,24 @@ static void die(const char *what, const struct grpc_status *st)
 	exit(1);
 }
 
-static ProtobufCMessage *ask(const char *method, const ProtobufCMessage *req)
+ProtobufCMessage *bench_ask(const char *method, const ProtobufCMessage *req)
 {
 	struct grpc_status st = { 0 };
-	ProtobufCMessage *m = client_unary(client, method, req, &st);
+	ProtobufCMessage *m = client_unary(bench_client, method, req, &st);
 
 	if (!m)
-		die(method, &st);
+		bench_die(method, &st);
 	return m;
 }
 
-static void run_true(const char *id)
+void bench_run_true(const char *id)
 {
 	NODE(ExecRequest) req = NODE_INIT(EXEC_REQUEST);
 	NODE(ExecStart) start = NODE_INIT(EXEC_START);
 	NODE(ProcessSpec) spec = NODE_INIT(PROCESS_SPEC);
 	ProtobufCBinaryData argv = pb_bytes(command);
 	struct grpc_status st = { 0 };
-	struct call *call = call_open(client, "Exec");
+	struct call *call = call_open(bench_client, "Exec");
 	ProtobufCMessage *m;
 	uint32_t code = 255;
 
@@ -79,13 +85,13 @@ static void run_true(const char *id)
 	}
 	call_close(call, &st);
 	if (st.code != GRPC_OK || code != 0)
-		die("Exec", &st);
+		bench_die("Exec", &st);
 }
 
-static void print(const char *name, const double *ms, int n, const char *end)
+void bench_print(const char *name, const double *ms, size_t n, const char *end)
 {
 	printf("\"%s\":[", name);
-	for (int i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		printf("%s%.4f", i ? "," : "", ms[i]);
 	printf("]%s", end);
 }
@@ -93,12 +99,12 @@ static void print(const char *name, const double *ms, int n, const char *end)
 static void bench_exec(const char *id, double *ms, int n)
 {
 	for (int i = 0; i < n; i++) {
-		double t = now_ms();
+		double t = bench_now_ms();
 
-		run_true(id);
-		ms[i] = now_ms() - t;
+		bench_run_true(id);
+		ms[i] = bench_now_ms() - t;
 	}
-	print("exec_ms", ms, n, "");
+	bench_print("exec_ms", ms, (size_t)n, "");
 }
 
 static void bench_get(const char *id, double *ms, int n)
@@ -107,12 +113,12 @@ static void bench_get(const char *id, double *ms, int n)
 
 	req.sandbox_id = (char *)(uintptr_t)id;
 	for (int i = 0; i < n; i++) {
-		double t = now_ms();
+		double t = bench_now_ms();
 
-		message_free(ask("GetSandbox", &req.base));
-		ms[i] = now_ms() - t;
+		message_free(bench_ask("GetSandbox", &req.base));
+		ms[i] = bench_now_ms() - t;
 	}
-	print("get_ms", ms, n, "");
+	bench_print("get_ms", ms, (size_t)n, "");
 }
 
 static void bench_list(double *ms, int n)
@@ -120,12 +126,23 @@ static void bench_list(double *ms, int n)
 	NODE(ListSandboxesRequest) req = NODE_INIT(LIST_SANDBOXES_REQUEST);
 
 	for (int i = 0; i < n; i++) {
-		double t = now_ms();
+		double t = bench_now_ms();
 
-		message_free(ask("ListSandboxes", &req.base));
-		ms[i] = now_ms() - t;
+		message_free(bench_ask("ListSandboxes", &req.base));
+		ms[i] = bench_now_ms() - t;
 	}
-	print("list_ms", ms, n, "");
+	bench_print("list_ms", ms, (size_t)n, "");
+}
+
+void bench_resources(NODE(CreateSandboxRequest) * req,
+		     Sandbox__Node__V1__Resources *r)
+{
+	const char *memory = getenv("BENCH_MEMORY");
+
+	if (!memory)
+		return;
+	r->memory_mib = (uint32_t)strtoul(memory, NULL, 10);
+	req->resources = r;
 }
 
 static void bench_create(const char *image, double *ms, int n)
@@ -133,28 +150,30 @@ static void bench_create(const char *image, double *ms, int n)
 	NODE(CreateSandboxRequest) req = NODE_INIT(CREATE_SANDBOX_REQUEST);
 	double *first = xcalloc((size_t)n, sizeof(*first));
 	char kinds[1024] = "";
+	Sandbox__Node__V1__Resources res = SANDBOX__NODE__V1__RESOURCES__INIT;
 
+	bench_resources(&req, &res);
 	req.image = (char *)(uintptr_t)image;
 	for (int i = 0; i < n; i++) {
 		NODE(TerminateSandboxRequest)
 		end = NODE_INIT(TERMINATE_SANDBOX_REQUEST);
 		NODE(CreateSandboxResponse) * r;
-		double t = now_ms();
+		double t = bench_now_ms();
 
-		r = (NODE(CreateSandboxResponse) *)ask("CreateSandbox",
-						       &req.base);
-		ms[i] = now_ms() - t;
-		run_true(r->sandbox->id);
-		first[i] = now_ms() - t;
+		r = (NODE(CreateSandboxResponse) *)bench_ask("CreateSandbox",
+							     &req.base);
+		ms[i] = bench_now_ms() - t;
+		bench_run_true(r->sandbox->id);
+		first[i] = bench_now_ms() - t;
 		if (strlen(kinds) + 32 < sizeof(kinds))
 			sprintf(kinds + strlen(kinds), "%s\"%.16s\"",
 				i ? "," : "", r->sandbox->start_kind);
 		end.sandbox_id = r->sandbox->id;
-		message_free(ask("TerminateSandbox", &end.base));
+		message_free(bench_ask("TerminateSandbox", &end.base));
 		message_free(&r->base);
 	}
-	print("create_ms", ms, n, ",");
-	print("first_exec_ms", first, n, ",");
+	bench_print("create_ms", ms, (size_t)n, ",");
+	bench_print("first_exec_ms", first, (size_t)n, ",");
 	printf("\"start_kind\":[%s]", kinds);
 	free(first);
 }
@@ -169,61 +188,84 @@ static void bench_pause(const char *id, double *ms, int n)
 	pause.sandbox_id = resume.sandbox_id = (char *)(uintptr_t)id;
 	for (int i = 0; i < n; i++) {
 		NODE(PauseSandboxResponse) * r;
-		double t = now_ms();
+		double t = bench_now_ms();
 
-		r = (NODE(PauseSandboxResponse) *)ask("PauseSandbox",
-						      &pause.base);
-		ms[i] = now_ms() - t;
+		r = (NODE(PauseSandboxResponse) *)bench_ask("PauseSandbox",
+							    &pause.base);
+		ms[i] = bench_now_ms() - t;
 		bytes[i] = (double)r->snapshot_bytes;
 		message_free(&r->base);
-		t = now_ms();
-		message_free(ask("ResumeSandbox", &resume.base));
-		run_true(id);
-		back[i] = now_ms() - t;
+		t = bench_now_ms();
+		message_free(bench_ask("ResumeSandbox", &resume.base));
+		bench_run_true(id);
+		back[i] = bench_now_ms() - t;
 	}
-	print("pause_ms", ms, n, ",");
-	print("resume_ms", back, n, ",");
-	print("snapshot_bytes", bytes, n, "");
+	bench_print("pause_ms", ms, (size_t)n, ",");
+	bench_print("resume_ms", back, (size_t)n, ",");
+	bench_print("snapshot_bytes", bytes, (size_t)n, "");
 	free(back);
 	free(bytes);
 }
 
-int main(int argc, char **argv)
+void bench_connect(void)
 {
 	struct client_target target = { .address = getenv("SANDBOXD_CONNECT") };
-	const char *what = argc > 2 ? argv[1] : "";
-	int n = argc > 2 ? atoi(argv[argc - 1]) : 0;
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	double until = bench_now_ms() + CONNECT_MS;
 	struct loop *loop = NULL;
 	struct error err = { 0 };
-	double *ms;
 
-	if (n <= 0 || !target.address) {
-		fprintf(stderr, "usage: bench_client exec|get|list|create|"
-				"pause [WHAT] COUNT\n");
+	if (!target.address || loop_new(&loop, &err) < 0) {
+		fprintf(stderr, "bench_client: no SANDBOXD_CONNECT\n");
+		exit(3);
+	}
+	while (client_connect(loop, &target, &bench_client, &err) < 0) {
+		if (bench_now_ms() > until) {
+			fprintf(stderr, "bench_client: %s\n", err.msg);
+			exit(3);
+		}
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int bench_one(const char *what, const char *arg, int n)
+{
+	double *ms = n > 0 ? xcalloc((size_t)n, sizeof(*ms)) : NULL;
+
+	if (!ms)
 		return 2;
-	}
-	if (loop_new(&loop, &err) < 0 ||
-	    client_connect(loop, &target, &client, &err) < 0) {
-		fprintf(stderr, "bench_client: %s\n", err.msg);
-		return 3;
-	}
-	if (getenv("BENCH_COMMAND"))
-		command = getenv("BENCH_COMMAND");
-	ms = xcalloc((size_t)n, sizeof(*ms));
-	putchar('{');
+	bench_connect();
 	if (strcmp(what, "exec") == 0)
-		bench_exec(argv[2], ms, n);
+		bench_exec(arg, ms, n);
 	else if (strcmp(what, "get") == 0)
-		bench_get(argv[2], ms, n);
+		bench_get(arg, ms, n);
 	else if (strcmp(what, "list") == 0)
 		bench_list(ms, n);
 	else if (strcmp(what, "create") == 0)
-		bench_create(argv[2], ms, n);
+		bench_create(arg, ms, n);
 	else if (strcmp(what, "pause") == 0)
-		bench_pause(argv[2], ms, n);
-	puts("}");
+		bench_pause(arg, ms, n);
 	free(ms);
-	client_free(client);
-	loop_free(loop);
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 2 ? argv[1] : "";
+	int r = 2;
+
+	if (getenv("BENCH_COMMAND"))
+		command = getenv("BENCH_COMMAND");
+	putchar('{');
+	if (strcmp(what, "rate") == 0)
+		r = bench_rate(argc - 2, argv + 2);
+	else if (strcmp(what, "during") == 0)
+		r = bench_during(argc - 2, argv + 2);
+	else if (argc > 2)
+		r = bench_one(what, argv[2], atoi(argv[argc - 1]));
+	puts("}");
+	if (r == 2)
+		fprintf(stderr, "usage: bench_client exec|get|list|create|"
+				"pause|rate|during ...\n");
+	return r;
 }
