@@ -37,7 +37,7 @@ struct client_target {
 };
 
 /* Gives up on a connection, its TLS handshake included, after this. */
-#define CLIENT_CONNECT_MS 10000
+#define CLIENT_CONNECT_MS 30000
 
 /**
  * client_connect() - Connect; blocks until the connection stands
