@@ -1,6 +1,7 @@
 # What every program of the node shares. Knows nothing of sandboxes.
 noinst_LIBRARIES += libbase.a
 libbase_a_SOURCES = \
+	%D%/bucket.c %D%/bucket.h \
 	%D%/cleanup.h \
 	%D%/cloud_event.c %D%/cloud_event.h \
 	%D%/error.c %D%/error.h \

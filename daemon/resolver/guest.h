@@ -3,6 +3,7 @@
 #ifndef RESOLVER_GUEST_H
 #define RESOLVER_GUEST_H
 
+#include "base/bucket.h"
 #include "resolver/policy_match.h"
 
 #include <stdbool.h>
@@ -15,12 +16,6 @@
 #define GUEST_IN_FLIGHT_MAX   256u
 #define GUEST_CONNECTIONS_MAX 4u
 #define GUEST_REPORTS_PER_S   20u
-
-/* Tokens that come back with time. Times are in milliseconds. */
-struct bucket {
-	uint64_t at_ms;
-	uint32_t milli_tokens;
-};
 
 /**
  * struct guest - One slot
@@ -54,9 +49,5 @@ struct guest *guests_by_slot(struct guests *guests, uint32_t slot);
 struct guest *guests_by_source(struct guests *guests, uint32_t ifindex,
 			       uint32_t address);
 struct guest *guests_by_ifindex(struct guests *guests, uint32_t ifindex);
-
-/* Take a token of @per_s, at most @burst saved up. False: none is left. */
-bool bucket_take(struct bucket *bucket, uint32_t per_s, uint32_t burst,
-		 uint64_t now_ms);
 
 #endif /* RESOLVER_GUEST_H */

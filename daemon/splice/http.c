@@ -181,12 +181,12 @@ static const char *read_head(struct text data, uint16_t port,
 	char target[PEEK_NAME_MAX + 1] = "";
 	struct fields seen = { 0 };
 	struct text line = until(data, '\r');
-	const char *why, *target_why;
+	const char *why;
 	bool old = false;
 
-	target_why = read_request(line, port, &old, target);
-	if (target_why && !target[0])
-		return target_why;
+	why = read_request(line, port, &old, target);
+	if (why)
+		return why;
 	for (;;) {
 		data = cut(data, line.n + 2);
 		line = until(data, '\r');
@@ -196,8 +196,6 @@ static const char *read_head(struct text data, uint16_t port,
 		if (why)
 			return why;
 	}
-	if (target_why)
-		return target_why;
 	if (!seen.host)
 		return WHY_NO_NAME;
 	if (target[0] && strcmp(target, head->name) != 0)
@@ -214,6 +212,17 @@ static enum peek refuse(struct http_head *head, const char *why)
 {
 	head->why = why;
 	return PEEK_BAD;
+}
+
+/* The first line, as soon as it is there: who speaks another protocol may be
+ * waiting for an answer.
+ */
+static const char *check_first(const uint8_t *line, size_t len, uint16_t port)
+{
+	char name[PEEK_NAME_MAX + 1] = "";
+	bool old;
+
+	return read_request((struct text){ line, len }, port, &old, name);
 }
 
 /* The line that ends at @i is empty, and so the head's last. */
@@ -243,6 +252,11 @@ enum peek http_head(const uint8_t *data, size_t len, uint16_t port,
 				      i == begin ? WHY_NEITHER : WHY_MALFORMED);
 		if (c != '\r')
 			continue;
+		if (!memchr(data + begin, '\n', i - begin)) {
+			why = check_first(data + begin, i - begin, port);
+			if (why)
+				return refuse(head, why);
+		}
 		if (!is_last(data, begin, i++))
 			continue;
 		why = read_head((struct text){ data + begin, i + 1 - begin },

@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* flow.c - guests' connections that are bound to a name
+ *
+ * Theory of operation
+ * ===================
+ *
+ *   NAMELESS   read into the buffer until look.h says the name, or 5 s
+ *   WAITING    so many a second may ask; this one is over that
+ *   ASKED      the owner decides, and makes the socket to the other side
+ *   CONNECTING that is not there yet
+ *   OPEN       two halves (half.h), pumped until both have ended
+ *   LINGERING  refused: its reason was sent, and is given time to arrive
+ *
+ * A descriptor is watched only for what can be done with it, so a peer that is
+ * slow, or gone in one direction, wakes nobody.
+ *
+ * Ids carry a serial number beside the place in the table: an answer for a flow
+ * that has ended finds nothing.
+ */
+#include "splice/flow.h"
+
+#include "base/bucket.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "splice/half.h"
+#include "splice/look.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define ORIGINAL_DST   80  /* linux/netfilter_ipv4.h */
+#define ACCEPTS	       32  /* at once */
+#define ACCEPT_REST_MS 100 /* when descriptors ran out */
+#define RETRY_MS       20
+#define ROUNDS	       8 /* of reading, before it is another flow's turn */
+#define LINGER_BYTES   65536u
+#define KEEP_IDLE_S    120
+#define KEEP_EVERY_S   30
+#define KEEP_COUNT     4
+
+enum state { NAMELESS, WAITING, ASKED, CONNECTING, OPEN, LINGERING };
+
+struct side {
+	int fd;
+	sd_event_source *io;
+	uint32_t events;
+};
+
+struct flow {
+	struct flows *all;
+	struct flow_info info;
+	enum state state;
+	struct side guest, up;
+	sd_event_source *timer;
+	bool granted, late;
+	struct look look;
+	struct half out, in;
+	size_t lingered;
+};
+
+/* What one guest has. */
+struct load {
+	uint32_t flows, nameless;
+	struct bucket asks, reports;
+};
+
+struct flows {
+	struct loop *loop;
+	struct flows_config config;
+	const struct flows_ops *ops;
+	void *arg;
+	int listener;
+	sd_event_source *accept, *rest;
+	struct pipes *pipes;
+	struct flow *table[FLOWS_MAX];
+	uint32_t free[FLOWS_MAX];
+	size_t n_free, n;
+	uint64_t serial;
+	bool stopped;
+	struct load *loads;
+};
+
+static void pump(struct flow *f);
+
+/* ---- sockets ------------------------------------------------------------ */
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg);
+
+static void set_int(int fd, int level, int option, int value)
+{
+	setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static void tune(int fd)
+{
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_EVERY_S);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
+}
+
+static void watch(struct flow *f, struct side *side, uint32_t events)
+{
+	int r = 0;
+
+	if (side->fd < 0 || (side->io && side->events == events))
+		return;
+	side->events = events;
+	if (!side->io)
+		r = sd_event_add_io(loop_event(f->all->loop), &side->io,
+				    side->fd, events, on_io, f);
+	else if (events)
+		r = sd_event_source_set_io_events(side->io, events);
+	/* With nothing to wait for, not even a hang-up wakes us. */
+	if (r >= 0)
+		r = sd_event_source_set_enabled(
+			side->io, events ? SD_EVENT_ON : SD_EVENT_OFF);
+	if (r < 0)
+		log_err("watch a connection: %s", strerror(-r));
+}
+
+/* @reset: tell the peer that it was not ended in order. */
+static void side_close(struct side *side, bool reset)
+{
+	struct linger none = { .l_onoff = 1 };
+
+	side->io = sd_event_source_disable_unref(side->io);
+	if (side->fd >= 0 && reset)
+		setsockopt(side->fd, SOL_SOCKET, SO_LINGER, &none,
+			   sizeof(none));
+	fd_close(&side->fd);
+	side->events = 0;
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+static struct load *load_of(const struct flow *f)
+{
+	return &f->all->loads[f->info.slot];
+}
+
+static void named(struct flow *f)
+{
+	if (f->state == NAMELESS)
+		load_of(f)->nameless--;
+}
+
+static void flow_free(struct flow *f, bool reset)
+{
+	struct flows *all = f->all;
+	uint32_t at = (uint32_t)(f->info.id % FLOWS_MAX);
+
+	named(f);
+	load_of(f)->flows--;
+	half_fini(&f->out);
+	half_fini(&f->in);
+	side_close(&f->guest, reset);
+	side_close(&f->up, reset);
+	sd_event_source_disable_unref(f->timer);
+	if (f->granted)
+		all->ops->closed(&f->info, all->arg);
+	all->table[at] = NULL;
+	all->free[all->n_free++] = at;
+	all->n--;
+	free(f);
+	if (all->stopped && all->n == 0)
+		all->ops->idle(all->arg);
+}
+
+static void on_timer(void *arg);
+
+static void timer(struct flow *f, uint64_t ms)
+{
+	loop_timer(f->all->loop, &f->timer, loop_now_ms() + ms, on_timer, f);
+}
+
+static void report(struct flow *f, const char *name, const char *why)
+{
+	if (!f->all->stopped &&
+	    bucket_take(&load_of(f)->reports, FLOWS_REPORTS_PER_S,
+			FLOWS_REPORTS_PER_S, loop_now_ms()))
+		f->all->ops->denied(&f->info, name, why, f->all->arg);
+}
+
+/* ---- refusing ----------------------------------------------------------- */
+
+/* In words that the guest's program shows, where there is room for them. */
+static bool say_why(struct flow *f, const char *name)
+{
+	/* Fatal, access denied. */
+	static const uint8_t alert[] = { 21, 3, 1, 0, 2, 2, 49 };
+	char text[512], answer[768];
+	struct in_addr in = { htonl(f->info.address) };
+	char address[INET_ADDRSTRLEN];
+	bool fresh = f->state != OPEN;
+
+	if (f->look.kind == LOOK_TLS && fresh)
+		return send(f->guest.fd, alert, sizeof(alert), MSG_NOSIGNAL) >
+		       0;
+	if (f->look.kind != LOOK_HTTP || f->in.piped || f->in.n)
+		return false;
+	inet_ntop(AF_INET, &in, address, sizeof(address));
+	snprintf(text, sizeof(text),
+		 "sandboxd: the egress policy does not let this request for "
+		 "'%s' go to %s\n",
+		 name, address);
+	snprintf(answer, sizeof(answer),
+		 "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n"
+		 "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+		 strlen(text), text);
+	return send(f->guest.fd, answer, strlen(answer), MSG_NOSIGNAL) > 0;
+}
+
+/* Closing with unread bytes would reset, and the reason be lost. */
+static void linger(struct flow *f)
+{
+	uint8_t rest[4096];
+
+	while (f->lingered < LINGER_BYTES) {
+		ssize_t got = recv(f->guest.fd, rest, sizeof(rest), 0);
+
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (got <= 0)
+			break;
+		f->lingered += (size_t)got;
+	}
+	flow_free(f, f->lingered >= LINGER_BYTES);
+}
+
+static void refuse(struct flow *f, const char *name)
+{
+	bool said = say_why(f, name);
+
+	named(f);
+	f->state = LINGERING;
+	side_close(&f->up, true);
+	if (!said || shutdown(f->guest.fd, SHUT_WR) < 0) {
+		flow_free(f, true);
+		return;
+	}
+	timer(f, FLOWS_LINGER_MS);
+	watch(f, &f->guest, EPOLLIN);
+	linger(f);
+}
+
+/* What look.h says of it. */
+static void refuse_looked(struct flow *f)
+{
+	const char *name = f->look.other[0] ? f->look.other : f->look.name;
+	char copy[PEEK_NAME_MAX + 1];
+
+	memcpy(copy, name, sizeof(copy));
+	report(f, copy, f->look.why);
+	/* Neither kind of answer would be understood. */
+	if (f->look.why && strcmp(f->look.why, WHY_NEITHER) == 0)
+		f->look.kind = LOOK_UNKNOWN;
+	refuse(f, copy);
+}
+
+/* ---- asking ------------------------------------------------------------- */
+
+static void ask(struct flow *f)
+{
+	struct flows *all = f->all;
+
+	named(f);
+	watch(f, &f->guest, 0);
+	if (!bucket_take(&load_of(f)->asks, FLOWS_ASKS_PER_S, FLOWS_ASKS_BURST,
+			 loop_now_ms())) {
+		if (f->state == NAMELESS)
+			timer(f, RETRY_MS);
+		f->state = WAITING;
+		return;
+	}
+	f->state = ASKED;
+	loop_timer_off(f->timer);
+	all->ops->ask(&f->info, f->look.name, all->arg);
+}
+
+/* See what is in the buffer and was not yet. False: refused, and gone. */
+static bool look(struct flow *f)
+{
+	size_t pass = 0;
+
+	if (look_guest(&f->look, f->out.buffer + f->out.pass,
+		       f->out.n - f->out.pass, &pass) == PEEK_BAD) {
+		refuse_looked(f);
+		return false;
+	}
+	f->out.pass += pass;
+	return true;
+}
+
+static void nameless(struct flow *f)
+{
+	enum half_result r = half_read(&f->out);
+
+	if (r == HALF_AGAIN)
+		return;
+	if (r == HALF_BROKEN || f->out.eof) {
+		flow_free(f, r == HALF_BROKEN);
+		return;
+	}
+	if (look(f) && f->look.name[0])
+		ask(f);
+}
+
+static void on_timer(void *arg)
+{
+	struct flow *f = arg;
+
+	switch (f->state) {
+	case WAITING:
+		timer(f, RETRY_MS);
+		ask(f);
+		break;
+	case NAMELESS:
+		report(f, "", "slow");
+		flow_free(f, true);
+		break;
+	case OPEN:
+		/* The head of a request that does not become whole. */
+		if (f->late) {
+			report(f, f->look.name, "slow");
+			flow_free(f, true);
+		}
+		break;
+	default:
+		flow_free(f, f->state != LINGERING);
+	}
+}
+
+/* ---- open --------------------------------------------------------------- */
+
+/* A head must come whole in time; nothing else must. */
+static void mind_time(struct flow *f)
+{
+	bool late = look_waits(&f->look, f->out.n - f->out.pass);
+
+	if (late == f->late)
+		return;
+	f->late = late;
+	if (late)
+		timer(f, FLOWS_PEEK_MS);
+	else
+		loop_timer_off(f->timer);
+}
+
+static void watch_both(struct flow *f)
+{
+	uint32_t guest = (half_wants(&f->out) ? EPOLLIN : 0) |
+			 (half_blocked(&f->in) ? EPOLLOUT : 0);
+	uint32_t up = (half_wants(&f->in) ? EPOLLIN : 0) |
+		      (half_blocked(&f->out) ? EPOLLOUT : 0);
+
+	watch(f, &f->guest, guest);
+	watch(f, &f->up, up);
+}
+
+/* What need not be looked at any more goes through pipes. */
+static void let_go(struct flow *f)
+{
+	if (f->look.free && !f->out.raw) {
+		f->out.raw = true;
+		f->out.pass = f->out.n;
+	}
+	if (f->look.answered && !f->in.raw)
+		f->in.raw = true;
+}
+
+/* 1: go on, 0: no more for now, -1: it is gone. */
+static int pump_out(struct flow *f)
+{
+	enum half_result r = half_read(&f->out);
+
+	if (r == HALF_BROKEN)
+		return -1;
+	if (!f->out.raw) {
+		if (!look(f))
+			return -2;
+		let_go(f);
+	}
+	if (half_write(&f->out) == HALF_BROKEN)
+		return -1;
+	return r == HALF_MOVED && !f->out.eof;
+}
+
+static int pump_in(struct flow *f)
+{
+	size_t had = f->in.n;
+	enum half_result r = half_read(&f->in);
+
+	if (r == HALF_BROKEN)
+		return -1;
+	if (!f->in.raw && f->in.n > had) {
+		if (look_server(&f->look, f->in.buffer + had, f->in.n - had) ==
+		    PEEK_BAD) {
+			f->in.n = 0;
+			refuse_looked(f);
+			return -2;
+		}
+		f->in.pass = f->in.n;
+		let_go(f);
+	}
+	if (half_write(&f->in) == HALF_BROKEN)
+		return -1;
+	return r == HALF_MOVED && !f->in.eof;
+}
+
+static void pump(struct flow *f)
+{
+	int out = 1, in = 1;
+
+	for (int i = 0; (out > 0 || in > 0) && i < ROUNDS; i++) {
+		in = pump_in(f);
+		if (in == -2)
+			return;
+		out = in < 0 ? -1 : pump_out(f);
+		if (out == -2)
+			return;
+		if (in < 0 || out < 0) {
+			flow_free(f, true);
+			return;
+		}
+	}
+	if (f->out.shut && f->in.shut) {
+		flow_free(f, false);
+		return;
+	}
+	mind_time(f);
+	watch_both(f);
+}
+
+static void connected(struct flow *f)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(f->up.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+	    error) {
+		flow_free(f, true);
+		return;
+	}
+	loop_timer_off(f->timer);
+	f->state = OPEN;
+	f->out.to = f->in.from = f->up.fd;
+	let_go(f);
+	pump(f);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct flow *f = arg;
+
+	(void)s;
+	(void)fd;
+	switch (f->state) {
+	case NAMELESS:
+		nameless(f);
+		break;
+	case CONNECTING:
+		if (revents & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+			connected(f);
+		break;
+	case OPEN:
+		if (revents & EPOLLERR)
+			flow_free(f, true);
+		else
+			pump(f);
+		break;
+	case LINGERING:
+		linger(f);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+/* ---- accepting ---------------------------------------------------------- */
+
+/* The interface that it came in by; 0: not known. */
+static uint32_t arrival(int fd)
+{
+	uint8_t buf[256] __attribute__((aligned(8)));
+	socklen_t len = sizeof(buf);
+	struct msghdr mh = { .msg_control = buf };
+
+	if (getsockopt(fd, IPPROTO_IP, IP_PKTOPTIONS, buf, &len) < 0)
+		return 0;
+	mh.msg_controllen = len;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&mh); c;
+	     c = CMSG_NXTHDR(&mh, c)) {
+		struct in_pktinfo info;
+
+		if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO)
+			continue;
+		memcpy(&info, CMSG_DATA(c), sizeof(info));
+		return (uint32_t)info.ipi_ifindex;
+	}
+	return 0;
+}
+
+/* Whose it is, and where it was going. */
+static bool identify(const struct flows *all, int fd,
+		     const struct sockaddr_in *from, struct flow_info *ret)
+{
+	struct sockaddr_in to;
+	socklen_t len = sizeof(to);
+
+	if (from->sin_family != AF_INET)
+		return false;
+	ret->slot = ntohl(from->sin_addr.s_addr) - all->config.first_address;
+	if (ret->slot >= all->config.slots ||
+	    getsockopt(fd, IPPROTO_IP, ORIGINAL_DST, &to, &len) < 0)
+		return false;
+	ret->ifindex = arrival(fd);
+	ret->address = ntohl(to.sin_addr.s_addr);
+	ret->port = ntohs(to.sin_port);
+	return ret->ifindex != 0;
+}
+
+static void flow_new(struct flows *all, int fd, const struct flow_info *info)
+{
+	struct flow *f = xcalloc(1, sizeof(*f));
+	uint32_t at = all->free[--all->n_free];
+
+	f->all = all;
+	f->info = *info;
+	f->info.id = ++all->serial * FLOWS_MAX + at;
+	f->guest.fd = fd;
+	f->up.fd = -EBADF;
+	f->look.port = info->port;
+	f->look.ech = all->config.allow_ech;
+	half_init(&f->out, all->pipes, fd, -EBADF);
+	half_init(&f->in, all->pipes, -EBADF, fd);
+	all->table[at] = f;
+	all->n++;
+	load_of(f)->flows++;
+	load_of(f)->nameless++;
+	tune(fd);
+	timer(f, FLOWS_PEEK_MS);
+	watch(f, &f->guest, EPOLLIN);
+	nameless(f);
+}
+
+/* Over a limit: the guest is told at once. */
+static void turn_away(struct flows *all, int fd, const struct flow_info *info)
+{
+	struct side side = { .fd = fd };
+
+	if (bucket_take(&all->loads[info->slot].reports, FLOWS_REPORTS_PER_S,
+			FLOWS_REPORTS_PER_S, loop_now_ms()))
+		all->ops->denied(info, "", "limit", all->arg);
+	side_close(&side, true);
+}
+
+static void on_rested(void *arg)
+{
+	struct flows *all = arg;
+
+	sd_event_source_set_enabled(all->accept, SD_EVENT_ON);
+}
+
+static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct flows *all = arg;
+
+	(void)s;
+	(void)revents;
+	for (int i = 0; i < ACCEPTS; i++) {
+		struct flow_info info = { 0 };
+		struct sockaddr_in from;
+		socklen_t len = sizeof(from);
+		_cleanup_close_ int peer =
+			accept4(fd, (struct sockaddr *)&from, &len,
+				SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (peer < 0 && (errno == ECONNABORTED || errno == EINTR))
+			continue;
+		if (peer < 0) {
+			if (errno != EAGAIN) {
+				sd_event_source_set_enabled(all->accept,
+							    SD_EVENT_OFF);
+				loop_timer(all->loop, &all->rest,
+					   loop_now_ms() + ACCEPT_REST_MS,
+					   on_rested, all);
+			}
+			return 0;
+		}
+		if (!identify(all, peer, &from, &info))
+			continue;
+		if (all->n_free == 0 ||
+		    all->loads[info.slot].flows >= FLOWS_GUEST_MAX ||
+		    all->loads[info.slot].nameless >= FLOWS_NAMELESS_MAX)
+			turn_away(all, TAKE_FD(peer), &info);
+		else
+			flow_new(all, TAKE_FD(peer), &info);
+	}
+	return 0;
+}
+
+/* ---- all of them -------------------------------------------------------- */
+
+int flows_new(struct loop *loop, int listener,
+	      const struct flows_config *config, const struct flows_ops *ops,
+	      void *arg, struct flows **ret, struct error *err)
+{
+	struct flows *all = xcalloc(1, sizeof(*all));
+	int r;
+
+	*all = (struct flows){ .loop = loop,
+			       .config = *config,
+			       .ops = ops,
+			       .arg = arg,
+			       .listener = listener };
+	if (all->config.slots > FLOWS_SLOTS_MAX)
+		all->config.slots = FLOWS_SLOTS_MAX;
+	all->pipes = pipes_new();
+	all->loads = xcalloc(all->config.slots + 1, sizeof(*all->loads));
+	for (uint32_t i = FLOWS_MAX; i > 0; i--)
+		all->free[all->n_free++] = i - 1;
+	r = sd_event_add_io(loop_event(loop), &all->accept, listener, EPOLLIN,
+			    on_accept, all);
+	if (r < 0) {
+		flows_free(all);
+		return err_sys(err, -r, "watch for guests' connections");
+	}
+	*ret = all;
+	return 0;
+}
+
+static struct flow *find(struct flows *all, uint64_t id)
+{
+	struct flow *f = all->table[id % FLOWS_MAX];
+
+	return f && f->info.id == id ? f : NULL;
+}
+
+bool flows_answer(struct flows *flows, uint64_t id, int up)
+{
+	struct flow *f = find(flows, id);
+	_cleanup_close_ int fd = up;
+
+	if (!f || f->state != ASKED)
+		return false;
+	if (fd < 0) {
+		refuse(f, f->look.name);
+		return true;
+	}
+	tune(fd);
+	f->granted = true;
+	f->up.fd = TAKE_FD(fd);
+	f->state = CONNECTING;
+	timer(f, FLOWS_CONNECT_MS);
+	watch(f, &f->up, EPOLLOUT);
+	return true;
+}
+
+void flows_cut(struct flows *flows, uint64_t id)
+{
+	struct flow *f = find(flows, id);
+
+	if (f)
+		flow_free(f, true);
+}
+
+static void no_more(struct flows *all)
+{
+	all->accept = sd_event_source_disable_unref(all->accept);
+	all->rest = sd_event_source_disable_unref(all->rest);
+	fd_close(&all->listener);
+}
+
+void flows_stop(struct flows *flows)
+{
+	no_more(flows);
+	for (uint32_t i = 0; i < FLOWS_MAX; i++) {
+		struct flow *f = flows->table[i];
+
+		if (f && (f->state == NAMELESS || f->state == WAITING ||
+			  f->state == ASKED))
+			flow_free(f, true);
+	}
+	flows->stopped = true;
+	if (flows->n == 0)
+		flows->ops->idle(flows->arg);
+}
+
+size_t flows_count(const struct flows *flows)
+{
+	return flows->n;
+}
+
+struct flows *flows_free(struct flows *flows)
+{
+	if (!flows)
+		return NULL;
+	no_more(flows);
+	flows->stopped = false;
+	for (uint32_t i = 0; i < FLOWS_MAX; i++) {
+		if (flows->table[i])
+			flow_free(flows->table[i], true);
+	}
+	pipes_free(flows->pipes);
+	free(flows->loads);
+	free(flows);
+	return NULL;
+}
