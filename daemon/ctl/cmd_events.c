@@ -112,7 +112,10 @@ static int cmd_denied(struct ctl *ctl)
 		const NODE(Denial) *d = r->denials[i];
 
 		table_cell(t, "%s", ctl_time(time, d->time));
-		table_cell(t, "%s", d->target);
+		if (*d->address && strcmp(d->address, d->target) != 0)
+			table_cell(t, "%s (%s)", d->target, d->address);
+		else
+			table_cell(t, "%s", d->target);
 		table_cell(t, "%u", d->port);
 		table_cell(t, "%s", d->protocol);
 		table_cell(t, "%s", d->rule);

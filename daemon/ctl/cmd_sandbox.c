@@ -467,7 +467,7 @@ static int cmd_restore(struct ctl *ctl)
 #define POLICY_OPTIONS                                                         \
 	{ "egress", 0, "allow|deny", false, "what no rule names" },            \
 		{ "allow", 0, "RULE", true,                                    \
-		  "TARGET[:PORT[-PORT],..][/tcp|udp|any]" },                   \
+		  "TARGET[:PORT[-PORT],..][/tcp|udp|any][/unverified]" },      \
 	{                                                                      \
 		"deny", 0, "RULE", true, "the same, to refuse"                 \
 	}

@@ -24,6 +24,9 @@ static const struct {
 	{ "/any", NODE_ENUM(PROTOCOL, ANY) },
 };
 
+/* Behind everything else: what is reached need not say the name. */
+#define UNVERIFIED "/unverified"
+
 NODE(EgressRule) * rule_free(NODE(EgressRule) * rule)
 {
 	if (rule)
@@ -51,6 +54,17 @@ static NODE(Protocol) take_protocol(char *text)
 		}
 	}
 	return NODE_ENUM(PROTOCOL, UNSPECIFIED);
+}
+
+static void take_unverified(char *text, NODE(EgressRule) * rule)
+{
+	size_t len = strlen(text), n = strlen(UNVERIFIED);
+
+	if (len <= n || strcmp(text + len - n, UNVERIFIED) != 0)
+		return;
+	text[len - n] = '\0';
+	rule->verify_names = xcalloc(1, sizeof(*rule->verify_names));
+	google__protobuf__bool_value__init(rule->verify_names);
 }
 
 static int parse_port(const char *s, uint32_t *ret, struct error *err)
@@ -136,6 +150,7 @@ int rule_parse(const char *text, NODE(EgressRule) * *ret, struct error *err)
 	rule = xcalloc(1, sizeof(*rule));
 	sandbox__node__v1__egress_rule__init(rule);
 
+	take_unverified(copy, rule);
 	rule->protocol = take_protocol(copy);
 	colon = strchr(copy, ':');
 	if (colon)
@@ -169,6 +184,8 @@ char *rule_format(const NODE(EgressRule) * rule)
 		if (rule->protocol == protocols[i].protocol)
 			fputs(protocols[i].suffix, out);
 	}
+	if (rule->verify_names && !rule->verify_names->value)
+		fputs(UNVERIFIED, out);
 	fclose(out);
 	return text;
 }

@@ -96,6 +96,8 @@ static const struct key keys[] = {
 	{ "network", "dns_upstreams",	T_LIST,	AT(dns_upstreams), 0, 0 },
 	{ "network", "dns_hosts",	T_LIST,	AT(dns_hosts), 0, 0 },
 	{ "network", "resolver_user",	T_STRING, AT(resolver_user), 0, 0 },
+	{ "network", "splice_user",	T_STRING, AT(splice_user), 0, 0 },
+	{ "network", "allow_ech",	T_BOOL,	AT(allow_ech), 0, 0 },
 	{ "ports", "address",		T_STRING, AT(ports_address), 0, 0 },
 	{ "ports", "range",		T_PORTS, AT(ports_first), 0, 0 },
 	{ "ports", "url",		T_STRING, AT(ports_url), 0, 0 },
@@ -511,6 +513,7 @@ static struct config *config_new(void)
 		.range = 0x0a640000, /* 10.100.0.0/16 */
 		.range_mask = 0xffff0000,
 		.resolver_user = xstrdup("sandboxd"),
+		.splice_user = xstrdup("sandboxd-splice"),
 		.ports_address = xstrdup("127.0.0.1"),
 		.ports_first = 20000,
 		.ports_last = 29999,

@@ -106,7 +106,8 @@ struct config {
 	char *uplink;
 	struct strv private_allowed;
 	struct strv dns_upstreams, dns_hosts;
-	char *resolver_user;
+	char *resolver_user, *splice_user;
+	bool allow_ech;
 	/* [ports] */
 	char *ports_address;
 	uint16_t ports_first, ports_last;

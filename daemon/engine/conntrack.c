@@ -60,11 +60,22 @@ static uint16_t attr_u16(const struct nft_attr *a)
 	return a->len == 2 ? (uint16_t)(a->data[0] << 8 | a->data[1]) : 0;
 }
 
+static bool take_ip(const struct nft_attr *tuple,
+		    struct nft_attr ret_tuple[CTA_TUPLE_MAX + 1],
+		    struct nft_attr ret_ip[CTA_IP_MAX + 1])
+{
+	return nft_attrs(tuple->data, tuple->len, ret_tuple,
+			 CTA_TUPLE_MAX + 1) &&
+	       nft_attrs(ret_tuple[CTA_TUPLE_IP].data,
+			 ret_tuple[CTA_TUPLE_IP].len, ret_ip, CTA_IP_MAX + 1);
+}
+
 static void take_flow(uint16_t type, const uint8_t *attrs, size_t len,
 		      void *arg)
 {
 	struct nft_attr a[CTA_MAX + 1], t[CTA_TUPLE_MAX + 1];
 	struct nft_attr ip[CTA_IP_MAX + 1], proto[CTA_PROTO_MAX + 1];
+	struct nft_attr back[CTA_TUPLE_MAX + 1], back_ip[CTA_IP_MAX + 1];
 	const struct each *each = arg;
 	struct flow flow = { 0 };
 
@@ -72,14 +83,14 @@ static void take_flow(uint16_t type, const uint8_t *attrs, size_t len,
 	if (!nft_attrs(attrs, len, a, CTA_MAX + 1) ||
 	    !(flow.mark = nft_attr_u32(&a[CTA_MARK])) ||
 	    (each->mark && flow.mark != each->mark) ||
-	    !nft_attrs(a[CTA_TUPLE_ORIG].data, a[CTA_TUPLE_ORIG].len, t,
-		       CTA_TUPLE_MAX + 1) ||
-	    !nft_attrs(t[CTA_TUPLE_IP].data, t[CTA_TUPLE_IP].len, ip,
-		       CTA_IP_MAX + 1) ||
+	    !take_ip(&a[CTA_TUPLE_ORIG], t, ip) ||
+	    !take_ip(&a[CTA_TUPLE_REPLY], back, back_ip) ||
 	    !nft_attrs(t[CTA_TUPLE_PROTO].data, t[CTA_TUPLE_PROTO].len, proto,
 		       CTA_PROTO_MAX + 1) ||
 	    a[CTA_TUPLE_ORIG].len > sizeof(flow.tuple))
 		return;
+	flow.source = nft_attr_u32(&ip[CTA_IP_V4_SRC]);
+	flow.answers = nft_attr_u32(&back_ip[CTA_IP_V4_SRC]);
 	flow.destination = nft_attr_u32(&ip[CTA_IP_V4_DST]);
 	flow.port = attr_u16(&proto[CTA_PROTO_DST_PORT]);
 	if (proto[CTA_PROTO_NUM].len == 1)

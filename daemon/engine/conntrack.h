@@ -12,14 +12,15 @@ struct nft;
 #define CONNTRACK_TUPLE_MAX 128
 
 /**
- * struct flow - One of them, as the guest opened it
+ * struct flow - One of them, as it was opened
  * @mark:	Its slot's
- * @destination: Host order
+ * @source, @destination: Host order
+ * @answers:	Who really answers; another one when it was redirected
  * @tuple:	The kernel's own description, to name it by
  */
 struct flow {
 	uint32_t mark;
-	uint32_t destination;
+	uint32_t source, destination, answers;
 	uint16_t port;
 	uint8_t protocol;
 	uint8_t tuple[CONNTRACK_TUPLE_MAX];

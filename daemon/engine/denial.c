@@ -72,6 +72,7 @@ static struct net_denial *find_same(struct ring *ring,
 		if (d->time_ms - e->time_ms > DENIAL_MERGE_MS)
 			break;
 		if (e->port == d->port && !strcmp(e->target, d->target) &&
+		    !strcmp(e->address, d->address) &&
 		    !strcmp(e->protocol, d->protocol) &&
 		    !strcmp(e->rule, d->rule))
 			return e;
@@ -80,8 +81,8 @@ static struct net_denial *find_same(struct ring *ring,
 }
 
 bool denials_add(struct denials *denials, uint32_t slot, const char *target,
-		 uint16_t port, uint8_t protocol, const char *rule,
-		 int64_t now_ms, struct net_denial *ret)
+		 const char *address, uint16_t port, uint8_t protocol,
+		 const char *rule, int64_t now_ms, struct net_denial *ret)
 {
 	struct net_denial d = { .time_ms = now_ms, .port = port, .count = 1 };
 	struct net_denial *same;
@@ -95,6 +96,7 @@ bool denials_add(struct denials *denials, uint32_t slot, const char *target,
 	ring = denials->rings[slot];
 	ring->total++;
 	snprintf(d.target, sizeof(d.target), "%s", target);
+	snprintf(d.address, sizeof(d.address), "%s", address);
 	snprintf(d.protocol, sizeof(d.protocol), "%s",
 		 protocol_name(protocol, number));
 	snprintf(d.rule, sizeof(d.rule), "%s", rule);

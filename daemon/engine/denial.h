@@ -19,14 +19,15 @@ struct denials *denials_free(struct denials *denials);
 
 /**
  * denials_add() - Something of @slot was refused
+ * @address:	Where the name would have been reached, or ""
  * @now_ms:	Wall clock
  * @ret:	The entry as it stands now; may be NULL
  *
  * Return: whether it is worth an event: new, and not too many a second
  */
 bool denials_add(struct denials *denials, uint32_t slot, const char *target,
-		 uint16_t port, uint8_t protocol, const char *rule,
-		 int64_t now_ms, struct net_denial *ret);
+		 const char *address, uint16_t port, uint8_t protocol,
+		 const char *rule, int64_t now_ms, struct net_denial *ret);
 
 /* Newest first. */
 size_t denials_get(const struct denials *denials, uint32_t slot,

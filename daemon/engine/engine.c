@@ -182,6 +182,7 @@ static void on_denied(uint32_t slot, const struct net_denial *denial, void *arg)
 	event_emit(e, "egress.denied", sb->row.id,
 		   EVENT_DATA({ "target", denial->target }, { "port", port },
 			      { "protocol", denial->protocol },
+			      { "address", denial->address },
 			      { "rule", denial->rule }, { "count", count }));
 }
 
@@ -362,6 +363,8 @@ static int open_network(struct engine *e, struct error *err)
 	struct config *c = e->config;
 	_cleanup_free_ char *resolver =
 		xasprintf("%s/sandboxd-resolver", c->libexec);
+	_cleanup_free_ char *splice =
+		xasprintf("%s/sandboxd-splice", c->libexec);
 	uint32_t hosts = ~c->range_mask;
 	struct net_config net = {
 		.uplink = c->uplink,
@@ -376,6 +379,8 @@ static int open_network(struct engine *e, struct error *err)
 		.dns_hosts = c->dns_hosts.v,
 		.n_dns_hosts = c->dns_hosts.n,
 		.resolver_path = resolver,
+		.splice_path = splice,
+		.allow_ech = c->allow_ech,
 		.state_dir = c->state_dir,
 	};
 
@@ -388,7 +393,9 @@ static int open_network(struct engine *e, struct error *err)
 	net.private_allowed = e->private_allowed;
 	slots_init(&e->slots, net.slots);
 	if (find_user(c->resolver_user, &net.resolver_uid, &net.resolver_gid,
-		      err) < 0)
+		      err) < 0 ||
+	    find_user(c->splice_user, &net.splice_uid, &net.splice_gid, err) <
+		    0)
 		return -1;
 	return net_open(&net, e->loop, on_denied, e, &e->net, err);
 }

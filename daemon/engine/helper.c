@@ -290,6 +290,16 @@ struct helper *helper_free(struct helper *helper)
 	return NULL;
 }
 
+struct helper *helper_release(struct helper *helper)
+{
+	if (helper) {
+		helper->watch = sd_event_source_disable_unref(helper->watch);
+		helper->pid = 0;
+		fd_close(&helper->pidfd);
+	}
+	return helper_free(helper);
+}
+
 int helper_send(struct helper *helper, const void *data, size_t len,
 		const int *fds, size_t n_fds, struct error *err)
 {

@@ -54,6 +54,9 @@ int helper_new_fd(struct loop *loop, const char *name, int fd,
 /* Ends it at once and waits for it; `down` is not called. NULL is fine. */
 struct helper *helper_free(struct helper *helper);
 
+/* Let it go instead: it notices that nobody is there. NULL is fine. */
+struct helper *helper_release(struct helper *helper);
+
 /* As ipc_send(); ERR_UNAVAILABLE between two processes. */
 int helper_send(struct helper *helper, const void *data, size_t len,
 		const int *fds, size_t n_fds, struct error *err);

@@ -13,6 +13,7 @@ libengine_a_SOURCES += %D%/front_link.c %D%/front_link.h
 libengine_a_SOURCES += %D%/helper.c %D%/helper.h
 libengine_a_SOURCES += %D%/denial.c %D%/denial.h
 libengine_a_SOURCES += %D%/resolver_link.c %D%/resolver_link.h
+libengine_a_SOURCES += %D%/splice_link.c %D%/splice_link.h
 libengine_a_SOURCES += %D%/config.c %D%/config.h
 libengine_a_SOURCES += %D%/quota.c %D%/quota.h
 libengine_a_SOURCES += %D%/port.c %D%/port.h
@@ -41,7 +42,9 @@ libengine_a_SOURCES += \
 libengine_a_SOURCES += \
 	%D%/conntrack.c %D%/conntrack.h \
 	%D%/link.c %D%/link.h \
+	%D%/grant.c %D%/grant.h \
 	%D%/net.c %D%/net_ahead.c %D%/net_flows.c %D%/net_names.c %D%/net_priv.h \
+	%D%/net_splice.c \
 	%D%/net_repair.c %D%/net_rule.c \
 	%D%/net_learned.c %D%/net_learned.h \
 	%D%/net_sockets.c %D%/net_sockets.h \
@@ -50,6 +53,7 @@ libengine_a_SOURCES += \
 	%D%/netpol_hard.c %D%/netpol_hard.h \
 	%D%/netpol_plan.c %D%/netpol_plan.h \
 	%D%/netpol_rule.c %D%/netpol_rule.h \
+	%D%/netpol_splice.c %D%/netpol_splice.h \
 	%D%/nft.c %D%/nft.h \
 	%D%/nft_expr.c %D%/nft_expr.h \
 	%D%/nft_reply.c %D%/nft_reply.h \

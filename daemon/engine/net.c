@@ -66,6 +66,12 @@ static void slot_free(struct net_slot *s)
 	free(s);
 }
 
+/* The range's own address and the next are no guest's. */
+uint32_t net_address(const struct net *net, uint32_t number)
+{
+	return (net->config.pool & net->config.pool_mask) + 2 + number;
+}
+
 void net_slot(const struct net *net, uint32_t number, uint32_t uid_base,
 	      uint32_t cid_base, struct slot *ret)
 {
@@ -73,9 +79,7 @@ void net_slot(const struct net *net, uint32_t number, uint32_t uid_base,
 		.number = number,
 		.uid = uid_base + number,
 		.cid = cid_base ? cid_base + number : 0,
-		/* The range's own address and the next are no guest's. */
-		.address =
-			(net->config.pool & net->config.pool_mask) + 2 + number,
+		.address = net_address(net, number),
 		.mark = SLOT_MARK_BASE + number,
 	};
 	tap_name(ret->tap, number);
@@ -253,8 +257,10 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 		slot_free(s);
 		return err_wrap(err, "attach slot %u", slot->number);
 	}
-	if (old && old->generation != generation)
+	if (old && old->generation != generation) {
+		net_splice_cut(net, slot->number);
 		conntrack_cut_all(net->nft, slot->mark, NULL);
+	}
 	replace(net, s);
 	tell_resolver(net, s);
 	if (!old)
@@ -272,6 +278,7 @@ struct judge {
 /* As the rules in netpol.c would, for a new connection. */
 static bool admits(const struct judge *j, const struct flow *f)
 {
+	bool upstream = f->source != j->s->slot.address;
 	const struct plan *plan = &j->s->plan;
 	const struct learned_table *t = &j->net->learned[j->s->slot.number];
 	enum hard_kind kind =
@@ -280,8 +287,8 @@ static bool admits(const struct judge *j, const struct flow *f)
 	if (!plan->open || plan_box_holds(plan->deny, plan->n_deny,
 					  f->destination, f->protocol, f->port))
 		return false;
-	if (plan_box_holds(plan->allow, plan->n_allow, f->destination,
-			   f->protocol, f->port))
+	if (!upstream && plan_box_holds(plan->allow, plan->n_allow,
+					f->destination, f->protocol, f->port))
 		return true;
 	for (size_t i = 0; i < t->n; i++) {
 		uint32_t groups;
@@ -290,20 +297,26 @@ static bool admits(const struct judge *j, const struct flow *f)
 			continue;
 		groups = net_groups_of_name(j->s, t->entries[i].name);
 		for (unsigned int g = 0; g < plan->n_groups; g++) {
+			const struct plan_group *group = &plan->groups[g];
+
 			if (groups & 1u << g &&
-			    plan_group_holds(&plan->groups[g], f->protocol,
-					     f->port))
+			    plan_group_holds(group, f->protocol, f->port) &&
+			    upstream == plan_group_binds(group, f->protocol,
+							 f->port))
 				return true;
 		}
 	}
-	return plan->default_allow && kind == HARD_NONE;
+	return !upstream && plan->default_allow && kind == HARD_NONE;
 }
 
 static void judge_flow(const struct flow *flow, void *arg)
 {
 	struct judge *j = arg;
 
-	if (admits(j, flow))
+	/* What leads to the splice leads nowhere else: net_splice_recheck() has
+	 * it ended in order.
+	 */
+	if (flow->answers == j->net->node.gateway || admits(j, flow))
 		return;
 	if (j->n == j->room) {
 		j->room = j->room ? j->room * 2 : 64;
@@ -373,6 +386,7 @@ int net_update(struct net *net, const struct slot *slot, uint64_t generation,
 	}
 	replace(net, s);
 	tell_resolver(net, s);
+	net_splice_recheck(net, slot->number);
 	if (cut_refused(net, s, err) < 0)
 		return err_wrap(err, "update slot %u", slot->number);
 	return 0;
@@ -390,6 +404,7 @@ int net_detach(struct net *net, const struct slot *slot, struct error *err)
 		return -1;
 	have = net->have[slot->number];
 	resolver_link_remove(net->resolver, slot->number);
+	net_splice_cut(net, slot->number);
 	nft_batch_init(&b, NFPROTO_INET);
 	netpol_slot_close(&b, &net->node, slot, &have);
 	rc = nft_commit(net->nft, &b, e);
@@ -555,7 +570,7 @@ int net_open(const struct net_config *config, struct loop *loop,
 	if (links_open(&net->links, err) < 0 || nft_open(&net->nft, err) < 0 ||
 	    open_uplink(net, err) < 0 || open_taps(net, err) < 0 ||
 	    net_filter_open(net, err) < 0 || net_flows_open(net, err) < 0 ||
-	    net_names_open(net, err) < 0) {
+	    net_names_open(net, err) < 0 || net_splice_open(net, err) < 0) {
 		net_close(net, true);
 		return err_wrap(err, "set up the network");
 	}
@@ -588,6 +603,7 @@ struct net *net_close(struct net *net, bool keep)
 	net_ahead_close(net);
 	net_flows_close(net);
 	resolver_link_free(net->resolver);
+	net_splice_close(net, keep);
 	if (!keep)
 		remove_all(net);
 	net_taps_close(net->taps);

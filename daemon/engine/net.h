@@ -36,7 +36,8 @@ struct net_rule {
 	bool wildcard;		/* "*." was cut off */
 	uint32_t network, mask; /* host order, if not a name */
 	enum net_protocol protocol;
-	size_t n_ports; /* 0: all */
+	bool verify_names; /* TCP to 80 and 443 must say a name of it */
+	size_t n_ports;	   /* 0: all */
 	struct net_ports ports[NET_RULE_PORTS_MAX];
 };
 
@@ -81,6 +82,10 @@ struct net_config {
 	size_t n_dns_hosts;
 	const char *resolver_path; /* sandboxd-resolver's binary */
 	uint32_t resolver_uid, resolver_gid;
+	const char *splice_path; /* sandboxd-splice's */
+	uint32_t splice_uid, splice_gid;
+	/* Let encrypted Client Hellos pass, with the outer name. */
+	bool allow_ech;
 	const char *state_dir;
 	struct net_times times;
 };
@@ -94,6 +99,7 @@ struct net_counters {
 struct net_denial {
 	int64_t time_ms;
 	char target[NET_TARGET_MAX + 1];
+	char address[16]; /* of a name that was refused on the wire, or "" */
 	uint16_t port;
 	char protocol[8];
 	char rule[NET_TARGET_MAX + 32];

@@ -48,7 +48,9 @@ static void count_flow(const struct flow *flow, void *arg)
 	struct net *net = arg;
 	uint32_t number = flow->mark - SLOT_MARK_BASE;
 
-	if (number < net->config.slots)
+	/* The guest's own: not the second half of those through the splice. */
+	if (number < net->config.slots &&
+	    flow->source == net_address(net, number))
 		net->flows->counts[number]++;
 }
 

@@ -53,6 +53,19 @@ bool learned_has(const struct learned_table *t, uint32_t address)
 	return false;
 }
 
+bool learned_by_name(const struct learned_table *t, const char *name,
+		     uint32_t address, uint64_t now_ms)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct learned *e = &t->entries[i];
+
+		if (e->address == address && e->expires_ms > now_ms &&
+		    !strcmp(e->name, name))
+			return true;
+	}
+	return false;
+}
+
 bool learned_put(struct learned_table *t, const char *name, uint32_t address,
 		 uint64_t expires_ms, uint32_t *ret_evicted)
 {

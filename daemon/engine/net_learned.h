@@ -40,6 +40,9 @@ void learned_expire(struct learned_table *t, uint64_t now_ms);
 /* Forget those whose names @policy does not allow by a rule. */
 void learned_filter(struct learned_table *t, const struct net_policy *policy);
 bool learned_has(const struct learned_table *t, uint32_t address);
+/* By this very name, and still. */
+bool learned_by_name(const struct learned_table *t, const char *name,
+		     uint32_t address, uint64_t now_ms);
 /* Longest life first. */
 void learned_sort(struct learned_table *t);
 

@@ -170,10 +170,10 @@ static bool rule_covers(const struct net_rule *r, const char *target,
 			   : have == want;
 }
 
-static void on_denied(uint32_t slot, const char *target, uint16_t port,
-		      uint8_t protocol, const char *rule, void *arg)
+void net_note_denial(struct net *net, uint32_t slot, const char *target,
+		     const char *address, uint16_t port, uint8_t protocol,
+		     const char *rule)
 {
-	struct net *net = arg;
 	char which[NET_TARGET_MAX + 32];
 	struct net_denial told;
 	struct net_slot *s;
@@ -191,10 +191,16 @@ static void on_denied(uint32_t slot, const char *target, uint16_t port,
 			 r->wildcard ? "*." : "", r->target);
 		break;
 	}
-	if (denials_add(net->denials, slot, target, port, protocol, which,
-			loop_wall_ms(), &told) &&
+	if (denials_add(net->denials, slot, target, address, port, protocol,
+			which, loop_wall_ms(), &told) &&
 	    net->denied)
 		net->denied(slot, &told, net->arg);
+}
+
+static void on_denied(uint32_t slot, const char *target, uint16_t port,
+		      uint8_t protocol, const char *rule, void *arg)
+{
+	net_note_denial(arg, slot, target, "", port, protocol, rule);
 }
 
 static const struct resolver_link_ops resolver_ops = { .learn = on_learn,

@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 struct denials;
+struct grants;
 struct links;
 struct net_flows;
 struct net_ahead;
@@ -18,6 +19,7 @@ struct nft;
 struct nft_batch;
 struct resolver_learn;
 struct resolver_link;
+struct splice_link;
 
 /* What an attached slot was attached with. */
 struct net_slot {
@@ -39,6 +41,8 @@ struct net {
 	struct links *links;
 	struct nft *nft;
 	struct resolver_link *resolver;
+	struct splice_link *splice;
+	struct grants *grants; /* what the splice has open */
 	struct denials *denials;
 	struct netpol_node node;
 	struct hard_range hard[HARD_RANGES_MAX];
@@ -67,6 +71,11 @@ struct net {
 
 /* Send what is gathered. */
 void net_gather_send(struct net *net);
+
+/* ---- net.c ---- */
+
+/* A slot's, host order. */
+uint32_t net_address(const struct net *net, uint32_t number);
 
 /* ---- net_names.c ---- */
 
@@ -108,6 +117,22 @@ void net_ahead_took(struct net *net, uint32_t number);
 void net_ahead_gave(struct net *net, uint32_t number);
 /* What the kernel has of a slot is not known to be of any shape. */
 void net_set_shape(struct net *net, uint32_t number, const struct plan *plan);
+
+/* A name, a packet or (@address not "") a connection of a slot was refused. */
+void net_note_denial(struct net *net, uint32_t slot, const char *target,
+		     const char *address, uint16_t port, uint8_t protocol,
+		     const char *rule);
+
+/* ---- net_splice.c ---- */
+
+/* Starts the splice. */
+int net_splice_open(struct net *net, struct error *err);
+/* @keep: what it has open goes on. */
+void net_splice_close(struct net *net, bool keep);
+/* End what the slot's present policy does not allow; without one, all. */
+void net_splice_recheck(struct net *net, uint32_t slot);
+/* End all that the slot has. */
+void net_splice_cut(struct net *net, uint32_t slot);
 
 /* ---- net_repair.c ---- */
 

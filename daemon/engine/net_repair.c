@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "engine/link.h"
 #include "engine/net_taps.h"
+#include "engine/netpol_splice.h"
 #include "engine/nft.h"
 #include "engine/nft_expr.h"
 #include "engine/tap.h"
@@ -123,13 +124,15 @@ static uint32_t range_elements(const struct net *net)
 static int intact(struct net *net, bool *ret, struct error *err)
 {
 	uint32_t rules, arp, bind, slots, hard, permitted, want;
-	uint32_t want_bind = 0, want_slots = 0;
+	uint32_t bound, spliced, upstreams;
+	uint32_t want_bind = 0, want_slots = 0, want_names = 0;
 
 	want = net->base_rules;
 	for (uint32_t i = 0; i < net->config.slots; i++) {
 		want += net->have[i].rules;
 		want_bind += net->have[i].bound;
 		want_slots += net->have[i].slot;
+		want_names += net->have[i].names;
 	}
 	*ret = false;
 	if (nft_count_rules(net->nft, NFPROTO_INET, &rules, err) < 0 ||
@@ -139,10 +142,16 @@ static int intact(struct net *net, bool *ret, struct error *err)
 		return 0;
 	if (set_size(net, NFPROTO_INET, "bind", &bind, err) < 0 ||
 	    set_size(net, NFPROTO_INET, "slots", &slots, err) < 0 ||
+	    set_size(net, NFPROTO_INET, NETPOL_BOUND, &bound, err) < 0 ||
+	    set_size(net, NFPROTO_INET, NETPOL_SPLICED, &spliced, err) < 0 ||
+	    set_size(net, NFPROTO_INET, NETPOL_UPSTREAMS, &upstreams, err) <
+		    0 ||
 	    set_size(net, NFPROTO_INET, "hard", &hard, err) < 0 ||
 	    set_size(net, NFPROTO_INET, "permitted", &permitted, err) < 0)
 		return err->code == ERR_NOT_FOUND ? 0 : -1;
 	*ret = bind == want_bind && slots == want_slots &&
+	       bound == want_names && spliced == want_names &&
+	       upstreams == want_names &&
 	       hard + permitted >= range_elements(net);
 	return 0;
 }
@@ -300,16 +309,33 @@ static bool is_stale(const struct net *net, const char *name, uint32_t *ret)
 	       (*ret >= net->config.slots || !net->slots[*ret]);
 }
 
+/* The key's first part: an interface, or a mark that stands for one. */
+static bool key_tap(const struct netpol_keyed *set,
+		    const struct nft_got_elem *e, char ret[IFNAMSIZ])
+{
+	uint32_t mark;
+
+	memset(ret, 0, IFNAMSIZ);
+	if (!set->by_mark) {
+		memcpy(ret, e->key, IFNAMSIZ - 1);
+		return e->key_len >= IFNAMSIZ;
+	}
+	if (e->key_len < sizeof(mark))
+		return false;
+	memcpy(&mark, e->key, sizeof(mark));
+	snprintf(ret, IFNAMSIZ, TAP_PREFIX "%u", mark - SLOT_MARK_BASE);
+	return true;
+}
+
 static void stale_elem(const struct nft_got_elem *e, void *arg)
 {
 	struct stale *stale = arg;
-	char name[IFNAMSIZ] = "";
+	char name[IFNAMSIZ];
 	struct nft_elem del = { .key = e->key, .key_len = e->key_len };
 	uint32_t number;
 
-	if (e->key_len < IFNAMSIZ)
+	if (!key_tap(stale->set, e, name))
 		return;
-	memcpy(name, e->key, IFNAMSIZ - 1);
 	if (!is_stale(stale->net, name, &number))
 		return;
 	stale->b->family = stale->set->family;

@@ -119,6 +119,7 @@ int net_rule_parse(const char *target, struct net_rule *ret, struct error *err)
 		return -1;
 	str_copy(rule.target, sizeof(rule.target),
 		 name + (rule.wildcard ? 2 : 0));
+	rule.verify_names = true;
 	rule.n_ports = 2;
 	rule.ports[0] = (struct net_ports){ 80, 80 };
 	rule.ports[1] = (struct net_ports){ 443, 443 };

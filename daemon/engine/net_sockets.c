@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net_sockets.c - the sockets that the resolver is handed */
+/* net_sockets.c - the sockets that resolver and splice are handed */
 #include "engine/net_sockets.h"
 
 #include "base/cleanup.h"
@@ -14,9 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define DNS_PORT     53
-#define TCP_BACKLOG  256
-#define BUFFER	     (1 << 20)
+#define DNS_PORT    53
+#define TCP_BACKLOG 256
+#define BUFFER	    (1 << 20)
+#define WEB_BACKLOG 1024
+/* The splice of a daemon that died closes its own as soon as it sees that. */
+#define BIND_TRIES   200
+#define BIND_WAIT_US 10000
 #define LOG_COPY     64
 #define LOG_FLUSH_CS 5 /* hundredths of a second */
 
@@ -50,6 +54,35 @@ int net_socket_dns(int type, uint32_t gateway, struct error *err)
 			text, DNS_PORT);
 	if (type == SOCK_STREAM && listen(fd, TCP_BACKLOG) < 0)
 		return err_sys(err, errno, "listen for guests' DNS");
+	return TAKE_FD(fd);
+}
+
+int net_socket_splice(uint32_t gateway, uint16_t port, struct error *err)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(gateway) };
+	_cleanup_close_ int fd =
+		socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r = -1;
+
+	if (fd < 0 || set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) < 0 ||
+	    set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) < 0 ||
+	    set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
+		return err_sys(err, errno, "open the splice's socket");
+	for (int i = 0; r < 0 && i < BIND_TRIES; i++) {
+		r = bind(fd, (struct sockaddr *)&at, sizeof(at));
+		if (r == 0)
+			r = listen(fd, WEB_BACKLOG);
+		if (r < 0 && errno != EADDRINUSE)
+			break;
+		if (r < 0)
+			usleep(BIND_WAIT_US);
+	}
+	if (r < 0)
+		return err_sys(err, errno,
+			       "listen for guests' connections on port %u",
+			       port);
 	return TAKE_FD(fd);
 }
 

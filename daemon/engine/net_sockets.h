@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net_sockets.h - the sockets that the resolver is handed */
+/* net_sockets.h - the sockets that resolver and splice are handed */
 #ifndef ENGINE_NET_SOCKETS_H
 #define ENGINE_NET_SOCKETS_H
 
@@ -11,6 +11,9 @@ struct error;
  * (listening). The address need not be there yet. A descriptor, or -1.
  */
 int net_socket_dns(int type, uint32_t gateway, struct error *err);
+
+/* Where guests' connections are redirected to, listening. */
+int net_socket_splice(uint32_t gateway, uint16_t port, struct error *err);
 
 /* Bound to the log group of refused packets: their first bytes come in. */
 int net_socket_log(uint16_t group, struct error *err);

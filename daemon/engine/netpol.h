@@ -16,6 +16,8 @@ struct nft_batch;
 /* NFLOG group of refused packets; the prefix is the rule's name. */
 #define NETPOL_LOG_GROUP 21314
 #define NETPOL_DNS_PORT	 53
+/* Where the splice listens for what is redirected to it. */
+#define NETPOL_SPLICE_PORT 21315
 
 /* What is the same for all guests of a node. */
 struct netpol_node {
@@ -30,6 +32,7 @@ struct netpol_node {
  * struct netpol_objects - What the kernel has of one slot
  * @slot:	Its chain, and the element that leads there
  * @bound:	The elements that let its tap through the guard
+ * @names:	Chains and elements of what must say its name
  * @policy, @limits: Chains of their own
  * @allow, @deny: Sets of addresses
  * @empty:	All those sets are known to be
@@ -37,7 +40,7 @@ struct netpol_node {
  * @rules:	How many in its chains
  */
 struct netpol_objects {
-	bool slot, bound, policy, limits, allow, deny, empty;
+	bool slot, bound, names, policy, limits, allow, deny, empty;
 	uint32_t groups, rules;
 };
 
@@ -105,12 +108,13 @@ bool netpol_note_chain(const char *name, struct netpol_objects *slots,
 bool netpol_note_set(const char *name, struct netpol_objects *slots,
 		     uint32_t n);
 
-/* Sets keyed by interface, whose elements belong to slots: name and family,
- * ended by a NULL.
+/* Sets keyed by interface or (@by_mark) slot mark, whose elements belong to
+ * slots: name and family, ended by a NULL.
  */
 struct netpol_keyed {
 	const char *set;
 	uint8_t family;
+	bool by_mark;
 };
 extern const struct netpol_keyed netpol_keyed_sets[];
 

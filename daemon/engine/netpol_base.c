@@ -18,7 +18,8 @@
  *            the policy's chain (p<N>, or "default-allow" when there are no
  *            rules), then is counted against the slot's limit, marked and
  *            accepted. p<N>: deny set, allow set, learned sets, default.
- *   input    only DNS; a second wall behind the guard.
+ *   input    only DNS, and what is bound to names (netpol_splice.c); a second
+ *            wall behind the guard.
  *
  * The number of rules that a packet meets does not grow with the number of
  * slots: chains are found by interface in verdict maps. A slot is replaced in
@@ -34,6 +35,7 @@
 #include "engine/netpol.h"
 
 #include "engine/netpol_rule.h"
+#include "engine/netpol_splice.h"
 #include "engine/nft_expr.h"
 #include "engine/tap.h"
 
@@ -352,6 +354,7 @@ static void base_sets(struct nft_batch *b)
 
 	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
 		nft_set_add(b, &sets[i]);
+	netpol_splice_sets(b);
 }
 
 /* ---- base: all of it ---------------------------------------------------- */
@@ -417,6 +420,7 @@ static void base_chains(struct nft_batch *b)
 		nft_chain_add(b, plain[i]);
 		nft_chain_flush(b, plain[i]);
 	}
+	netpol_splice_chains(b);
 	for (size_t i = 0; i < N_REASONS; i++) {
 		nft_chain_add(b, reasons[i].chain);
 		nft_chain_flush(b, reasons[i].chain);
@@ -452,9 +456,11 @@ void netpol_base(struct nft_batch *b, const struct netpol_node *node, bool anew)
 		nft_set_flush(b, "hard");
 		nft_set_flush(b, "permitted");
 		nft_set_flush(b, "resolvers");
+		nft_set_flush(b, "web");
 	}
 	add_ranges(b, node);
 	add_resolvers(b);
+	netpol_splice_base(b, node);
 	deny_chains(b);
 	rule_from_guest(b, "guard", NFT_JUMP, "guest");
 	guard_sender(b);
@@ -465,6 +471,7 @@ void netpol_base(struct nft_batch *b, const struct netpol_node *node, bool anew)
 	default_allow_chain(b);
 	rule_from_guest(b, "input", NFT_JUMP, "host-input");
 	guard_dns(b, node, "host-input", false);
+	netpol_splice_input(b, node);
 	rule_always(b, "host-input", NF_DROP, NULL);
 	output_chain(b, node);
 	masquerade_chain(b, node);

@@ -19,6 +19,8 @@
 /* A piece is covered by at most all rules, each with all its ranges. */
 #define PORTS_MAX (NET_RULES_MAX * NET_RULE_PORTS_MAX)
 
+const uint16_t plan_web_ports[PLAN_WEB_PORTS] = { 80, 443 };
+
 static bool has_protocol(const struct net_rule *rule, uint8_t protocol)
 {
 	return rule->protocol == NET_ANY ||
@@ -174,7 +176,8 @@ static int make_boxes(const struct net_rule *rules, size_t n_rules,
 
 static bool same_group(const struct plan_group *a, const struct plan_group *b)
 {
-	return a->protocols == b->protocols && a->n_ports == b->n_ports &&
+	return a->protocols == b->protocols && a->verify == b->verify &&
+	       a->n_ports == b->n_ports &&
 	       !memcmp(a->ports, b->ports, a->n_ports * sizeof(a->ports[0]));
 }
 
@@ -189,6 +192,9 @@ static int group_of(struct plan *plan, const struct net_rule *rule,
 	size_t i = 0;
 
 	g.n_ports = merge_ports(g.ports, add_ports(g.ports, 0, rule));
+	for (size_t k = 0; rule->verify_names && k < PLAN_WEB_PORTS; k++)
+		g.verify |=
+			plan_group_holds(&g, IPPROTO_TCP, plan_web_ports[k]);
 	while (i < plan->n_groups && !same_group(&plan->groups[i], &g))
 		i++;
 	if (i == PLAN_GROUPS_MAX)
@@ -326,4 +332,52 @@ bool plan_group_holds(const struct plan_group *group, uint8_t protocol,
 			return true;
 	}
 	return false;
+}
+
+bool plan_group_binds(const struct plan_group *group, uint8_t protocol,
+		      uint16_t port)
+{
+	bool web = false;
+
+	for (size_t i = 0; i < PLAN_WEB_PORTS; i++)
+		web |= port == plan_web_ports[i];
+	return web && group->verify && protocol == IPPROTO_TCP &&
+	       plan_group_holds(group, protocol, port);
+}
+
+bool plan_binds(const struct plan *plan)
+{
+	for (size_t g = 0; plan->open && g < plan->n_groups; g++) {
+		if (plan->groups[g].verify)
+			return true;
+	}
+	return false;
+}
+
+size_t
+plan_direct_ports(const struct plan_group *group,
+		  struct net_ports ret[NET_RULE_PORTS_MAX + PLAN_WEB_PORTS])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < group->n_ports; i++) {
+		uint32_t first = group->ports[i].first;
+		uint32_t last = group->ports[i].last;
+
+		for (size_t k = 0; group->verify && k < PLAN_WEB_PORTS; k++) {
+			uint32_t web = plan_web_ports[k];
+
+			if (web < first || web > last)
+				continue;
+			if (first < web)
+				ret[n++] = (struct net_ports){
+					(uint16_t)first, (uint16_t)(web - 1)
+				};
+			first = web + 1;
+		}
+		if (first <= last)
+			ret[n++] = (struct net_ports){ (uint16_t)first,
+						       (uint16_t)last };
+	}
+	return n;
 }

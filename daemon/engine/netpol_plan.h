@@ -21,9 +21,15 @@ struct plan_box {
 	struct net_ports ports;
 };
 
-/* Names with the same ports: what is learned for them goes into one set. */
+/**
+ * struct plan_group - Names with the same ports
+ * @verify:	TCP to those of plan_web_ports[] is bound to the names
+ *
+ * What is learned for them goes into one set.
+ */
 struct plan_group {
 	uint8_t protocols; /* PLAN_TCP | PLAN_UDP */
+	bool verify;
 	size_t n_ports;
 	struct net_ports ports[NET_RULE_PORTS_MAX]; /* disjoint, ascending */
 };
@@ -64,6 +70,10 @@ bool plan_has_shape(const struct plan *plan, const struct plan_shape *shape);
 /* A plan of that shape without addresses. Nothing of it is to be freed. */
 void plan_of_shape(const struct plan_shape *shape, struct plan *ret);
 
+/* Where a connection says which name it is meant for: HTTP, TLS. */
+#define PLAN_WEB_PORTS 2
+extern const uint16_t plan_web_ports[PLAN_WEB_PORTS];
+
 /* @policy NULL: nothing passes. A limit that is 0 is the default's.
  * ERR_LIMIT: more than can be expressed.
  */
@@ -76,5 +86,15 @@ bool plan_box_holds(const struct plan_box *boxes, size_t n, uint32_t address,
 		    uint8_t protocol, uint16_t port);
 bool plan_group_holds(const struct plan_group *group, uint8_t protocol,
 		      uint16_t port);
+
+/* This port of the group is reached only by name. */
+bool plan_group_binds(const struct plan_group *group, uint8_t protocol,
+		      uint16_t port);
+/* Some group of it does so. */
+bool plan_binds(const struct plan *plan);
+/* The group's TCP ports that are reached without. Return: how many. */
+size_t
+plan_direct_ports(const struct plan_group *group,
+		  struct net_ports ret[NET_RULE_PORTS_MAX + PLAN_WEB_PORTS]);
 
 #endif /* ENGINE_NETPOL_PLAN_H */

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "engine/netpol_rule.h"
+#include "engine/netpol_splice.h"
 #include "engine/nft_expr.h"
 
 #include <arpa/inet.h>
@@ -20,10 +21,17 @@
 #define BURST_BYTES_MIN (64u << 10)
 
 const struct netpol_keyed netpol_keyed_sets[] = {
-	{ NETPOL_BIND, NFPROTO_INET },	  { "slots", NFPROTO_INET },
-	{ "limits-from", NFPROTO_INET },  { "limits-to", NFPROTO_INET },
-	{ NETPOL_ALLOWED, NFPROTO_INET }, { NETPOL_DENIED, NFPROTO_INET },
-	{ NETPOL_BIND, NFPROTO_ARP },	  { NULL, 0 },
+	{ NETPOL_BIND, NFPROTO_INET, false },
+	{ "slots", NFPROTO_INET, false },
+	{ "limits-from", NFPROTO_INET, false },
+	{ "limits-to", NFPROTO_INET, false },
+	{ NETPOL_ALLOWED, NFPROTO_INET, false },
+	{ NETPOL_DENIED, NFPROTO_INET, false },
+	{ NETPOL_BOUND, NFPROTO_INET, false },
+	{ NETPOL_SPLICED, NFPROTO_INET, false },
+	{ NETPOL_UPSTREAMS, NFPROTO_INET, true },
+	{ NETPOL_BIND, NFPROTO_ARP, false },
+	{ NULL, 0, false },
 };
 
 void netpol_group_name(char ret[32], uint32_t number, unsigned int group)
@@ -261,12 +269,19 @@ static void group_set(struct nft_batch *b, const char *name)
 static void group_rules(struct nft_batch *b, const char *chain, const char *set,
 			const struct plan_group *g)
 {
+	struct net_ports direct[NET_RULE_PORTS_MAX + PLAN_WEB_PORTS];
+	size_t n_direct = plan_direct_ports(g, direct);
+
 	for (unsigned int p = PLAN_TCP; p <= PLAN_UDP; p <<= 1) {
+		const struct net_ports *ports =
+			p == PLAN_TCP ? direct : g->ports;
+		size_t n = p == PLAN_TCP ? n_direct : g->n_ports;
+
 		if (!(g->protocols & p))
 			continue;
-		for (size_t i = 0; i < g->n_ports; i++) {
-			uint16_t first = htons(g->ports[i].first);
-			uint16_t last = htons(g->ports[i].last);
+		for (size_t i = 0; i < n; i++) {
+			uint16_t first = htons(ports[i].first);
+			uint16_t last = htons(ports[i].last);
 			struct nft_rule r;
 
 			nft_rule_begin(&r, b, chain);
@@ -322,26 +337,12 @@ static void policy_chain(struct nft_batch *b, const struct slot *slot,
 		    plan->default_allow ? "default-allow" : "deny-default");
 }
 
-static void slot_chain(struct nft_batch *b, const struct slot *slot,
-		       const struct plan *plan)
+/* A new connection that the policy lets be: counted, marked, accepted. */
+static void admit_rules(struct nft_batch *b, const char *chain,
+			const struct slot *slot, const struct plan *plan)
 {
-	char chain[32], policy[32];
-	uint8_t key[16];
 	struct nft_rule r;
 
-	netpol_slot_name(chain, 's', slot->number);
-	netpol_slot_name(policy, 'p', slot->number);
-	nft_key_ifname(key, slot->tap);
-	nft_rule_begin(&r, b, chain);
-	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
-	nft_verdict(&r, NF_ACCEPT, NULL);
-	nft_rule_end(&r);
-	if (has_rules(plan))
-		rule_always(b, chain, NFT_JUMP, policy);
-	else if (plan->default_allow)
-		rule_always(b, chain, NFT_JUMP, "default-allow");
-	else
-		rule_always(b, chain, NFT_GOTO, "deny-default");
 	if (plan->limits.connections_max) {
 		nft_rule_begin(&r, b, chain);
 		nft_connections_over(&r, plan->limits.connections_max);
@@ -356,6 +357,50 @@ static void slot_chain(struct nft_batch *b, const struct slot *slot,
 	nft_lookup(&r, 0, NETPOL_ALLOWED, false);
 	nft_verdict(&r, NF_ACCEPT, NULL);
 	nft_rule_end(&r);
+}
+
+static void slot_chain(struct nft_batch *b, const struct slot *slot,
+		       const struct plan *plan)
+{
+	char chain[32], policy[32], admit[32];
+	struct nft_rule r;
+
+	netpol_slot_name(chain, 's', slot->number);
+	netpol_slot_name(policy, 'p', slot->number);
+	netpol_slot_name(admit, 'c', slot->number);
+	nft_rule_begin(&r, b, chain);
+	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
+	nft_verdict(&r, NF_ACCEPT, NULL);
+	nft_rule_end(&r);
+	if (!plan->open) {
+		rule_always(b, chain, NFT_GOTO, "deny-default");
+		return;
+	}
+	if (has_rules(plan))
+		rule_always(b, chain, NFT_JUMP, policy);
+	else if (plan->default_allow)
+		rule_always(b, chain, NFT_JUMP, "default-allow");
+	else
+		rule_always(b, chain, NFT_GOTO, "deny-default");
+	/* What is bound to names is admitted by the same limit. */
+	if (plan_binds(plan))
+		rule_always(b, chain, NFT_GOTO, admit);
+	else
+		admit_rules(b, chain, slot, plan);
+}
+
+static void bound_chains(struct nft_batch *b, const struct slot *slot,
+			 const struct plan *plan, bool there)
+{
+	char admit[32];
+
+	netpol_slot_name(admit, 'c', slot->number);
+	if (!there)
+		nft_chain_add(b, admit);
+	admit_rules(b, admit, slot, plan);
+	netpol_splice_slot(b, slot, plan, there);
+	if (!there)
+		netpol_splice_elems(b, true, slot);
 }
 
 /* All but the slot's own chain, its elements and its limits. That chain has no
@@ -400,6 +445,8 @@ void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
 		nft_chain_flush(b, chain);
 	else
 		nft_chain_add(b, chain);
+	if (have->names)
+		netpol_splice_flush(b, slot->number);
 	policy_del(b, slot->number, have);
 	if (has_limits(plan))
 		limit_chains(b, slot, plan, have->limits);
@@ -410,6 +457,13 @@ void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
 	have->limits = has_limits(plan);
 	if (has_rules(plan))
 		policy_chain(b, slot, plan, have);
+	if (plan_binds(plan)) {
+		bound_chains(b, slot, plan, have->names);
+	} else if (have->names) {
+		netpol_splice_elems(b, false, slot);
+		netpol_splice_del(b, slot->number);
+	}
+	have->names = plan_binds(plan);
 	slot_chain(b, slot, plan);
 	slot_elem(b, true, slot);
 	have->slot = have->empty = true;
@@ -458,6 +512,8 @@ void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
 		bind_elems(b, false, node, slot);
 	if (have->limits)
 		limit_elems(b, false, slot);
+	if (have->names)
+		netpol_splice_elems(b, false, slot);
 	if (have->slot)
 		slot_elem(b, false, slot);
 	netpol_objects_del(b, slot->number, have);
@@ -474,6 +530,10 @@ void netpol_objects_del(struct nft_batch *b, uint32_t number,
 	if (have->slot) {
 		netpol_slot_name(chain, 's', number);
 		nft_chain_del(b, chain);
+	}
+	if (have->names) {
+		netpol_splice_flush(b, number);
+		netpol_splice_del(b, number);
 	}
 	policy_del(b, number, have);
 	*have = (struct netpol_objects){ 0 };
@@ -550,6 +610,11 @@ bool netpol_note_chain(const char *name, struct netpol_objects *slots,
 		return true;
 	case 'p':
 		slots[number].policy = true;
+		return true;
+	case 'n':
+	case 'c':
+	case 'u':
+		slots[number].names = true;
 		return true;
 	case 'r':
 	case 'w':

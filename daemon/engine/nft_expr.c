@@ -209,6 +209,8 @@ static uint32_t type_len(enum nft_type type)
 		return 1;
 	case NFT_TYPE_PORT:
 		return 2;
+	case NFT_TYPE_MARK:
+		return 4;
 	case NFT_TYPE_IFNAME:
 		return IFNAMSIZ;
 	}
@@ -293,7 +295,8 @@ void nft_set_add(struct nft_batch *b, const struct nft_set_spec *s)
 	}
 	put_desc(b, msg, s);
 	/* Only so that nft prints names, and not as big-endian numbers. */
-	if (s->n_types == 1 && s->types[0] == NFT_TYPE_IFNAME) {
+	if (s->n_types == 1 && (s->types[0] == NFT_TYPE_IFNAME ||
+				s->types[0] == NFT_TYPE_MARK)) {
 		struct {
 			uint8_t type, len;
 			uint8_t host_endian[4];

@@ -52,6 +52,7 @@ enum nft_type {
 	NFT_TYPE_ETHER = 9,
 	NFT_TYPE_PROTO = 12,
 	NFT_TYPE_PORT = 13,
+	NFT_TYPE_MARK = 19,
 	NFT_TYPE_IFNAME = 41,
 };
 

@@ -41,6 +41,7 @@ int rpc_list_denials(struct call *call, struct error *err)
 		sandbox__node__v1__denial__init(&msgs[i]);
 		msgs[i].time = answer_time(&times[i], denials[i].time_ms);
 		msgs[i].target = denials[i].target;
+		msgs[i].address = denials[i].address;
 		msgs[i].port = denials[i].port;
 		msgs[i].protocol = denials[i].protocol;
 		msgs[i].rule = denials[i].rule;

@@ -77,7 +77,8 @@ static int check_env(const Spec *spec, struct error *err)
 			return err_field(err, "env",
 					 "name '%s' is not "
 					 "[A-Za-z_][A-Za-z0-9_]* of at most "
-					 "128 bytes", shown);
+					 "128 bytes",
+					 shown);
 		bytes += strlen(key) + strlen(spec->env[i]->value) + 2;
 	}
 	if (bytes > SPEC_ENV_BYTES)
@@ -93,11 +94,11 @@ static long utf8_len(const char *s)
 	long n = 0;
 
 	while (*p) {
-		int more = *p < 0x80		      ? 0 :
-			   *p >= 0xc2 && *p <= 0xdf ? 1 :
-			   *p >= 0xe0 && *p <= 0xef ? 2 :
-			   *p >= 0xf0 && *p <= 0xf4 ? 3 :
-						      -1;
+		int more = *p < 0x80		      ? 0
+			   : *p >= 0xc2 && *p <= 0xdf ? 1
+			   : *p >= 0xe0 && *p <= 0xef ? 2
+			   : *p >= 0xf0 && *p <= 0xf4 ? 3
+						      : -1;
 
 		if (more < 0)
 			return -1;
@@ -166,16 +167,15 @@ static int rule_ports(const PbRule *rule, const char *field,
 				 rule->n_ports, NET_RULE_PORTS_MAX);
 	for (size_t i = 0; i < rule->n_ports; i++) {
 		uint32_t first = rule->ports[i]->first;
-		uint32_t last = rule->ports[i]->last ? rule->ports[i]->last :
-						       first;
+		uint32_t last =
+			rule->ports[i]->last ? rule->ports[i]->last : first;
 
 		if (first < 1 || last > 65535 || first > last)
 			return err_field(err, name,
 					 "%u-%u is no range of 1 to 65535",
 					 first, last);
-		ret->ports[ret->n_ports++] = (struct net_ports){
-			(uint16_t)first, (uint16_t)last
-		};
+		ret->ports[ret->n_ports++] =
+			(struct net_ports){ (uint16_t)first, (uint16_t)last };
 	}
 	if (ret->n_ports == 0 && ret->is_name) {
 		ret->n_ports = 2;
@@ -211,6 +211,13 @@ static int one_rule(const PbRule *rule, const char *field, struct net_rule *ret,
 		snprintf(name, sizeof(name), "%.64s.protocol", field);
 		return err_field(err, name, "is %d; allowed are TCP, UDP, ANY",
 				 (int)rule->protocol);
+	}
+	if (rule->verify_names)
+		ret->verify_names = rule->verify_names->value;
+	if (ret->verify_names && !ret->is_name) {
+		snprintf(name, sizeof(name), "%.64s.verify_names", field);
+		return err_field(err, name, "is for names, not for '%.64s'",
+				 rule->target);
 	}
 	return rule_ports(rule, field, ret, err);
 }
@@ -254,8 +261,8 @@ int spec_policy(const PbEgress *egress, struct net_policy *ret,
 				 "is %d; allowed are ALLOW and DENY",
 				 (int)egress->default_action);
 	}
-	if (rules(egress->allow, egress->n_allow, "egress.allow",
-		  &policy.allow, &policy.n_allow, err) < 0 ||
+	if (rules(egress->allow, egress->n_allow, "egress.allow", &policy.allow,
+		  &policy.n_allow, err) < 0 ||
 	    rules(egress->deny, egress->n_deny, "egress.deny", &policy.deny,
 		  &policy.n_deny, err) < 0) {
 		net_policy_fini(&policy);

@@ -52,8 +52,10 @@ static enum peek tls_look(struct look *l, const uint8_t *data, size_t len,
 			return p;
 	}
 	p = tls_guest(&l->tls, data, len, ret_pass);
-	if (p == PEEK_BAD)
+	if (p == PEEK_BAD) {
+		memcpy(l->other, l->tls.other, sizeof(l->other));
 		return refuse(l, l->tls.why);
+	}
 	l->free = l->answered = tls_settled(&l->tls);
 	return p;
 }

@@ -220,8 +220,10 @@ static enum peek again(struct tls_watch *w, const uint8_t *data, size_t len)
 		return stop(w, hello.why);
 	if (p == PEEK_MORE)
 		return p;
-	if (strcmp(hello.name, w->name) != 0)
+	if (strcmp(hello.name, w->name) != 0) {
+		memcpy(w->other, hello.name, sizeof(w->other));
 		return stop(w, WHY_OTHER);
+	}
 	if (hello.encrypted && !w->ech)
 		return stop(w, WHY_ENCRYPTED);
 	w->hellos++;

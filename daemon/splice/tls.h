@@ -47,12 +47,14 @@ enum peek tls_hello(const uint8_t *data, size_t len, struct tls_hello *ret);
  * @hellos:	How many more have passed
  * @chosen:	The server has answered with its Server Hello
  * @retry:	It asked for another one first
+ * @other:	With WHY_OTHER: the name of the one that was refused
  */
 struct tls_watch {
 	char name[PEEK_NAME_MAX + 1];
 	bool ech;
 	unsigned int hellos;
 	bool chosen, retry;
+	char other[PEEK_NAME_MAX + 1];
 	const char *why;
 	size_t pass_left;
 	/* The server's records. */

@@ -6,7 +6,8 @@
  * line, "ok ..." or "error ...".
  *
  *   attach N GENERATION allow|deny|none [RULE..]   RULE: +TARGET[,udp|any|tcp]
- *   update N GENERATION allow|deny|none [RULE..]         [,PORT[-PORT]].., or -
+ *   update N GENERATION allow|deny|none [RULE..]         [,PORT[-PORT]]..[,verify]
+ *                                                        or -
  *   detach N | sweep | counters N | denials N | resolver | bench COUNT ROUNDS
  *   settle                               until taps are made and taken away
  *   limits CONNECTIONS MBPS PPS          of what is attached or updated next
@@ -61,6 +62,8 @@ static int parse_option(char *word, struct net_rule *rule, struct error *err)
 		rule->protocol = NET_UDP;
 	else if (!strcmp(word, "any"))
 		rule->protocol = NET_ANY;
+	else if (!strcmp(word, "verify"))
+		rule->verify_names = true;
 	else if (sscanf(word, "%u-%u", &first, &last) == 2)
 		rule->ports[rule->n_ports++] =
 			(struct net_ports){ (uint16_t)first, (uint16_t)last };
@@ -80,6 +83,7 @@ static int parse_rule(char *word, struct net_policy *p, struct error *err)
 
 	if (!part || net_rule_parse(part, &rule, err) < 0)
 		return -1;
+	rule.verify_names = false;
 	while ((part = strtok_r(NULL, ",", &save))) {
 		if (part[0] >= '0' && part[0] <= '9' && !ports) {
 			rule.n_ports = 0;
@@ -144,8 +148,10 @@ static void denials(const struct slot *slot)
 
 	printf("ok");
 	for (size_t i = 0; i < n; i++)
-		printf(" %s/%u/%s/%s/%u", list[i].target, list[i].port,
-		       list[i].protocol, list[i].rule, list[i].count);
+		printf(" %s%s%s/%u/%s/%s/%u", list[i].target,
+		       list[i].address[0] ? "@" : "", list[i].address,
+		       list[i].port, list[i].protocol, list[i].rule,
+		       list[i].count);
 	printf("\n");
 }
 
@@ -317,8 +323,19 @@ static uint32_t address_of(const char *text)
 	return ntohl(in.s_addr);
 }
 
+/* sandboxd-splice, beside sandboxd-resolver. */
+static char *splice_beside(const char *resolver)
+{
+	static char path[4096];
+	const char *slash = strrchr(resolver, '/');
+
+	snprintf(path, sizeof(path), "%.*ssandboxd-splice",
+		 slash ? (int)(slash + 1 - resolver) : 0, resolver);
+	return path;
+}
+
 /* net_driver RESOLVER SLOTS POOL PREFIX [dns=A[:P]].. [host=N=A].. [private=C]..
- *	      [times=MIN,MAX,GRACE,RENEW,CHECK]
+ *	      [times=MIN,MAX,GRACE,RENEW,CHECK] [ech]
  */
 int main(int argc, char **argv)
 {
@@ -331,6 +348,8 @@ int main(int argc, char **argv)
 				     .private_allowed = private_allowed,
 				     .resolver_uid = 65534,
 				     .resolver_gid = 65534,
+				     .splice_uid = 65533,
+				     .splice_gid = 65533,
 				     .state_dir = "/" };
 	struct error err;
 
@@ -338,6 +357,7 @@ int main(int argc, char **argv)
 	if (argc < 5)
 		return 2;
 	config.resolver_path = argv[1];
+	config.splice_path = splice_beside(argv[1]);
 	config.slots = (uint32_t)atoi(argv[2]);
 	config.pool = address_of(argv[3]);
 	config.pool_mask = 0xffffffffu << (32 - atoi(argv[4]));
@@ -347,6 +367,8 @@ int main(int argc, char **argv)
 		else if (!strncmp(argv[i], "host=", 5) &&
 			 config.n_dns_hosts < 8)
 			hosts[config.n_dns_hosts++] = argv[i] + 5;
+		else if (!strcmp(argv[i], "ech"))
+			config.allow_ech = true;
 		else if (!strncmp(argv[i], "private=", 8) &&
 			 config.n_private_allowed < 8 &&
 			 net_rule_parse(

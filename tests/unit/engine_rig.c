@@ -26,7 +26,7 @@ void rig_start(void)
 
 	snprintf(text, sizeof(text),
 		 "[node]\nstate_dir = %s/state\nrun_dir = %s/run\n"
-		 "[api]\nuser =\n[network]\nresolver_user =\n"
+		 "[api]\nuser =\n[network]\nresolver_user =\nsplice_user =\n"
 		 "[metrics]\nuser =\n"
 		 "[limits]\nvcpu_overcommit = 999\nmemory_overcommit = 999\n"
 		 "disk_overcommit = 999\ndisk_reserve_mib = 0\n"

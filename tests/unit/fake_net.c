@@ -38,7 +38,7 @@ int net_rule_parse(const char *target, struct net_rule *ret, struct error *err)
 			return 0;
 		}
 	}
-	ret->is_name = true;
+	ret->is_name = ret->verify_names = true;
 	ret->wildcard = !strncmp(target, "*.", 2);
 	if (!str_is_name(target + (ret->wildcard ? 2 : 0), 253, "a-z0-9.-"))
 		return err_set(err, ERR_INVALID, "'%s' is neither name nor net",

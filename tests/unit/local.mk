@@ -16,6 +16,8 @@ UNIT_TESTS += %D%/test_resolver
 tests_unit_test_resolver_LDADD = libresolver.a libproto.a $(LDADD) $(PROTOBUF_C_LIBS)
 UNIT_TESTS += %D%/test_peek
 tests_unit_test_peek_LDADD = libsplice.a $(LDADD)
+UNIT_TESTS += %D%/test_splice_link
+%C%_test_splice_link_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_denial
 tests_unit_test_denial_LDADD = libengine.a $(LDADD)
 # The engine's tests: fakes for what is outside of it.

@@ -26,10 +26,10 @@ static void the_same_again_counts_up(void **state)
 {
 	struct net_denial got[NET_DENIALS_MAX];
 
-	assert_true(denials_add(*state, 1, "1.2.3.4", 80, 6, "default", 5000,
-				NULL));
-	assert_false(denials_add(*state, 1, "1.2.3.4", 80, 6, "default", 5500,
-				 NULL));
+	assert_true(denials_add(*state, 1, "1.2.3.4", "", 80, 6, "default",
+				5000, NULL));
+	assert_false(denials_add(*state, 1, "1.2.3.4", "", 80, 6, "default",
+				 5500, NULL));
 	assert_int_equal(denials_get(*state, 1, got), 1);
 	assert_int_equal(got[0].count, 2);
 	assert_string_equal(got[0].protocol, "tcp");
@@ -43,7 +43,8 @@ static void the_newest_hundred_are_kept_newest_first(void **state)
 
 	for (int i = 0; i < 250; i++) {
 		snprintf(name, sizeof(name), "n%d.example", i);
-		denials_add(*state, 2, name, 0, 0, "default", i * 10000, NULL);
+		denials_add(*state, 2, name, "", 0, 0, "default", i * 10000,
+			    NULL);
 	}
 	assert_int_equal(denials_get(*state, 2, got), NET_DENIALS_MAX);
 	assert_string_equal(got[0].target, "n249.example");
@@ -52,16 +53,19 @@ static void the_newest_hundred_are_kept_newest_first(void **state)
 
 static void events_are_at_most_one_a_second(void **state)
 {
-	assert_true(denials_add(*state, 3, "a", 0, 0, "default", 10000, NULL));
-	assert_false(denials_add(*state, 3, "b", 0, 0, "default", 10500, NULL));
-	assert_true(denials_add(*state, 3, "c", 0, 0, "default", 11000, NULL));
+	assert_true(
+		denials_add(*state, 3, "a", "", 0, 0, "default", 10000, NULL));
+	assert_false(
+		denials_add(*state, 3, "b", "", 0, 0, "default", 10500, NULL));
+	assert_true(
+		denials_add(*state, 3, "c", "", 0, 0, "default", 11000, NULL));
 }
 
 static void a_new_guest_in_the_slot_starts_empty(void **state)
 {
 	struct net_denial got[NET_DENIALS_MAX];
 
-	denials_add(*state, 4, "a", 0, 0, "default", 10000, NULL);
+	denials_add(*state, 4, "a", "", 0, 0, "default", 10000, NULL);
 	denials_clear(*state, 4);
 	assert_int_equal(denials_get(*state, 4, got), 0);
 	assert_int_equal(denials_total(*state, 4), 0);

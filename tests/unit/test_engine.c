@@ -62,7 +62,7 @@ static void start(void)
 	assert_non_null(getcwd(cwd, sizeof(cwd)));
 	snprintf(text, sizeof(text),
 		 "[node]\nstate_dir = %s/state\nrun_dir = %s/run\n"
-		 "[api]\nuser =\n[network]\nresolver_user =\n"
+		 "[api]\nuser =\n[network]\nresolver_user =\nsplice_user =\n"
 		 "[limits]\nvcpu_overcommit = 999\nmemory_overcommit = 999\n"
 		 "disk_overcommit = 999\ndisk_reserve_mib = 0\n"
 		 "create_rate = 10000\ncreate_burst = 10000\n"

@@ -337,6 +337,47 @@ static void names_with_the_same_ports_share_a_group(void **state)
 	plan_fini(&plan);
 }
 
+/* "80-81,443" and so on. */
+static void assert_direct(const struct plan_group *g, const char *want)
+{
+	struct net_ports direct[NET_RULE_PORTS_MAX + PLAN_WEB_PORTS];
+	size_t n = plan_direct_ports(g, direct), at = 0;
+	char text[256] = "";
+
+	for (size_t i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%u-%u",
+				       i ? "," : "", direct[i].first,
+				       direct[i].last);
+	assert_string_equal(text, want);
+}
+
+static void web_ports_of_names_are_reached_by_name_only(void **state)
+{
+	static const struct net_limits none;
+	struct net_rule rules[] = { rule("a.example"), rule("b.example"),
+				    ports("c.example", NET_ANY, 1, 65535),
+				    ports("d.example", NET_TCP, 22, 22) };
+	struct net_policy policy = { .n_allow = 4, .allow = rules };
+	struct plan plan;
+
+	(void)state;
+	rules[1].verify_names = false;
+	assert_int_equal(plan_make(&policy, NULL, &none, &plan, NULL), 0);
+	assert_int_equal(plan.n_groups, 4);
+	assert_true(plan_binds(&plan));
+	assert_true(plan_group_binds(&plan.groups[0], IPPROTO_TCP, 443));
+	assert_direct(&plan.groups[0], "");
+	assert_false(plan_group_binds(&plan.groups[1], IPPROTO_TCP, 443));
+	assert_direct(&plan.groups[1], "80-80,443-443");
+	assert_true(plan_group_binds(&plan.groups[2], IPPROTO_TCP, 80));
+	assert_false(plan_group_binds(&plan.groups[2], IPPROTO_TCP, 81));
+	assert_false(plan_group_binds(&plan.groups[2], IPPROTO_UDP, 443));
+	assert_direct(&plan.groups[2], "1-79,81-442,444-65535");
+	assert_false(plan.groups[3].verify);
+	assert_direct(&plan.groups[3], "22-22");
+	plan_fini(&plan);
+}
+
 static void too_many_groups_are_refused_and_leave_nothing(void **state)
 {
 	static const struct net_limits none;
@@ -596,6 +637,7 @@ int main(void)
 		cmocka_unit_test(boxes_mean_what_the_rules_say),
 		cmocka_unit_test(the_whole_address_space_is_one_box),
 		cmocka_unit_test(names_with_the_same_ports_share_a_group),
+		cmocka_unit_test(web_ports_of_names_are_reached_by_name_only),
 		cmocka_unit_test(too_many_groups_are_refused_and_leave_nothing),
 		cmocka_unit_test(limits_of_nothing_are_the_nodes),
 		cmocka_unit_test(a_full_name_gives_up_its_own_oldest),

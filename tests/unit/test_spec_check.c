@@ -321,6 +321,36 @@ static void egress_rules_name_what_is_wrong(void **state)
 	bad(&spec, "egress.deny[0].target", "");
 }
 
+static void names_are_verified_unless_told_otherwise(void **state)
+{
+	Google__Protobuf__BoolValue verify = GOOGLE__PROTOBUF__BOOL_VALUE__INIT;
+	PbEgress egress;
+	PbRule rule;
+	PbRule *at[1] = { &rule };
+	struct net_policy policy;
+	Spec spec;
+
+	(void)state;
+	sandbox__node__v1__egress_policy__init(&egress);
+	sandbox__node__v1__egress_rule__init(&rule);
+	egress.allow = at;
+	egress.n_allow = 1;
+	rule.target = (char *)(uintptr_t) "example.com";
+	assert_int_equal(spec_policy(&egress, &policy, NULL), 0);
+	assert_true(policy.allow[0].verify_names);
+	net_policy_fini(&policy);
+	rule.verify_names = &verify;
+	assert_int_equal(spec_policy(&egress, &policy, NULL), 0);
+	assert_false(policy.allow[0].verify_names);
+	net_policy_fini(&policy);
+	init(&spec);
+	spec.egress = &egress;
+	rule.target = (char *)(uintptr_t) "192.0.2.1";
+	good(&spec);
+	verify.value = true;
+	bad(&spec, "egress.allow[0].verify_names", "for names");
+}
+
 static void a_name_without_ports_means_the_web(void **state)
 {
 	PbEgress egress;
@@ -417,6 +447,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(metadata_counts_characters_not_bytes),
 		cmocka_unit_test(ports_are_ports),
 		cmocka_unit_test(egress_rules_name_what_is_wrong),
+		cmocka_unit_test(names_are_verified_unless_told_otherwise),
 		cmocka_unit_test(a_name_without_ports_means_the_web),
 		cmocka_unit_test(an_image_completes_what_was_left_open),
 		cmocka_unit_test(an_update_is_held_to_the_same_limits),
