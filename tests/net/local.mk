@@ -6,5 +6,5 @@ tests_net_net_driver_LDADD = $(ENGINE_LIBS)
 check_PROGRAMS += %D%/fake_guest
 tests_net_fake_guest_SOURCES = %D%/fake_guest.c
 tests_net_fake_guest_LDADD =
-EXTRA_DIST += %D%/rig.py
+EXTRA_DIST += %D%/rig.py %D%/test_splice.py
 EXTRA_DIST += %D%/run.sh %D%/test_net.py %D%/golden.txt

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import random
+import re
 import select
 import signal
 import socket
@@ -79,6 +80,42 @@ def in_ns(ns, fn, *args):
     if kind == "error":
         raise RuntimeError(value)
     return value
+
+
+# ---- tests, and the rules that they are about -------------------------------
+
+TESTS = []
+
+
+def test(breaks=None):
+    def add(fn):
+        TESTS.append((fn, breaks))
+        return fn
+    return add
+
+
+def nft(script):
+    subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
+
+
+def without(chain, pattern, family="inet"):
+    """Delete the rules of a chain that match; returns nothing, the node mends
+    itself when the driver runs again."""
+    def breaker():
+        out = sh("nft", "-a", "list", "chain", family, "sandboxd", chain)
+        found = 0
+        for line in out.splitlines():
+            m = re.search(r"# handle (\d+)$", line)
+            if m and re.search(pattern, line) and "chain" not in line:
+                nft(f"delete rule {family} sandboxd {chain} handle {m[1]}")
+                found += 1
+        if not found:
+            raise RuntimeError(f"no rule like {pattern} in {chain}")
+    return breaker
+
+
+def accept_first(chain, family="inet"):
+    return lambda: nft(f"insert rule {family} sandboxd {chain} accept")
 
 
 # ---- what a guest does -----------------------------------------------------
@@ -233,6 +270,9 @@ ZONE = {
 }
 CNAMES = {"alias.test": "hidden.elsewhere.example", "hop.test": "alias.test",
           "circle.test": "circle.test", "inward.test": "rebind.test"}
+# Two sites at one address, and another.
+ZONE["site.test"] = ZONE["twin.test"] = (60, ["203.0.113.20"])
+ZONE["far.test"] = (60, ["203.0.113.21"])
 ZONE["hidden.elsewhere.example"] = (60, ["203.0.113.11"])
 
 
@@ -403,9 +443,14 @@ class Driver:
         self.p.kill()
         self.p.wait()
 
-    def resolver_pids(self):
+    def helpers(self):
+        """The node's other processes, by name."""
         out = sh("ps", "-o", "pid=,comm=", "--ppid", str(self.p.pid), ok=False)
-        return [int(l.split()[0]) for l in out.splitlines() if "sandboxd" in l]
+        found = (l.split() for l in out.splitlines() if "sandboxd" in l)
+        return {name: int(pid) for pid, name in found}
+
+    def resolver_pids(self):
+        return [p for n, p in self.helpers().items() if "resolv" in n]
 
 
 class Rig:

@@ -11,40 +11,9 @@ import re
 import traceback
 
 from rig import *
+import test_splice  # its tests
 
-TESTS = []
 MARK = b"sandboxd-net-test-mark"
-
-
-def test(breaks=None):
-    def add(fn):
-        TESTS.append((fn, breaks))
-        return fn
-    return add
-
-
-def nft(script):
-    subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
-
-
-def without(chain, pattern, family="inet"):
-    """Delete the rules of a chain that match; returns nothing, the node mends
-    itself when the driver runs again."""
-    def breaker():
-        out = sh("nft", "-a", "list", "chain", family, "sandboxd", chain)
-        found = 0
-        for line in out.splitlines():
-            m = re.search(r"# handle (\d+)$", line)
-            if m and re.search(pattern, line) and "chain" not in line:
-                nft(f"delete rule {family} sandboxd {chain} handle {m[1]}")
-                found += 1
-        if not found:
-            raise RuntimeError(f"no rule like {pattern} in {chain}")
-    return breaker
-
-
-def accept_first(chain, family="inet"):
-    return lambda: nft(f"insert rule {family} sandboxd {chain} accept")
 
 
 def sent(rig, guest, frames):
@@ -754,9 +723,9 @@ def the_rules_are_those_of_the_golden_file(rig):
     rig.net.do("limits 100 8 1000")
     rig.net.do("attach 3 1 allow +*.a.example,any,443,8000-8010 +b.example"
                " +203.0.113.0/24,tcp,22 +203.0.113.9 -203.0.113.128/25"
-               " -192.0.2.1,udp,1-99")
+               " -192.0.2.1,udp,1-99 +c.example,any,79-81,443,verify")
     rig.net.do("limits 0 0 0")
-    rig.net.do("attach 4 1 deny +b.example")
+    rig.net.do("attach 4 1 deny +b.example,verify +203.0.113.9")
     nft("flush set inet sandboxd log-rate")
     got = re.sub(r"packets \d+ bytes \d+", "packets N bytes N",
                  sh("nft", "list", "ruleset"))
