@@ -73,7 +73,8 @@ static void a_new_guest_in_the_slot_starts_empty(void **state)
 
 static void slots_out_of_range_are_passed_over(void **state)
 {
-	assert_false(denials_add(*state, SLOT_MAX, "a", 0, 0, "x", 1, NULL));
+	assert_false(
+		denials_add(*state, SLOT_MAX, "a", "", 0, 0, "x", 1, NULL));
 }
 
 int main(int argc, char **argv)
