@@ -8,6 +8,7 @@ PROTOS = \
 	%D%/sandbox/ipc/v1/parcel.proto \
 	%D%/sandbox/ipc/v1/resolver.proto \
 	%D%/sandbox/ipc/v1/splice.proto \
+	%D%/sandbox/ipc/v1/webhook.proto \
 	%D%/google/rpc/status.proto \
 	%D%/google/rpc/error_details.proto \
 	%D%/grpc/health/v1/health.proto \

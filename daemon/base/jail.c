@@ -6,11 +6,13 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -119,8 +121,23 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *name)
 	return nr < 0 ? 0 : seccomp_rule_add(ctx, action, nr, 0);
 }
 
-static int load_filter(const char *const *extra, struct error *err)
+/* To read only. */
+static int add_open(scmp_filter_ctx ctx)
 {
+	const scmp_datum_t not_reading = O_ACCMODE | O_CREAT | O_TRUNC;
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+				 SCMP_A2(SCMP_CMP_MASKED_EQ, not_reading, 0));
+
+	if (r == 0 && seccomp_syscall_resolve_name("open") >= 0)
+		r = seccomp_rule_add(
+			ctx, SCMP_ACT_ALLOW, SCMP_SYS(open), 1,
+			SCMP_A1(SCMP_CMP_MASKED_EQ, not_reading, 0));
+	return r;
+}
+
+static int load_filter(const struct jail_spec *spec, struct error *err)
+{
+	const char *const *extra = spec->extra;
 	_cleanup_(filter_release) scmp_filter_ctx ctx =
 		seccomp_init(OTHER_CALLS);
 	int r = ctx ? 0 : -ENOMEM;
@@ -137,9 +154,12 @@ static int load_filter(const char *const *extra, struct error *err)
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
 				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	if (r == 0 && spec->readable)
+		r = add_open(ctx);
 	for (size_t i = 0; r == 0 && i < sizeof(refused) / sizeof(refused[0]);
 	     i++)
-		r = add(ctx, SCMP_ACT_ERRNO(EACCES), refused[i]);
+		if (!spec->readable || strncmp(refused[i], "open", 4) != 0)
+			r = add(ctx, SCMP_ACT_ERRNO(EACCES), refused[i]);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	return r == 0 ? 0 : err_sys(err, -r, "load the seccomp filter");
@@ -164,18 +184,36 @@ static int limit_files(unsigned int max, struct error *err)
 		     "descriptors", err);
 }
 
-/* No file at all, whatever the root directory is. Where the kernel has no
- * Landlock, the root directory and the filter must do.
+static void allow_reading(int ruleset, const char *path)
+{
+	struct landlock_path_beneath_attr attr = {
+		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE |
+				  LANDLOCK_ACCESS_FS_READ_DIR,
+		.parent_fd = open(path, O_PATH | O_CLOEXEC),
+	};
+
+	if (attr.parent_fd < 0)
+		return;
+	syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
+		&attr, 0);
+	close(attr.parent_fd);
+}
+
+/* No file but those to be read, whatever the root directory is. Where the
+ * kernel has no Landlock, the root directory, the user and the filter must do.
  */
-static void forget_files(void)
+static void forget_files(const char *const *readable)
 {
 	struct landlock_ruleset_attr attr = { .handled_access_fs =
 						      (UINT64_C(1) << 13) - 1 };
 	_cleanup_close_ int fd = -EBADF;
 
 	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	if (fd >= 0)
-		syscall(SYS_landlock_restrict_self, fd, 0);
+	if (fd < 0)
+		return;
+	for (; readable && *readable; readable++)
+		allow_reading(fd, *readable);
+	syscall(SYS_landlock_restrict_self, fd, 0);
 }
 
 /* Also for one who stays root. */
@@ -197,7 +235,8 @@ static int become(const struct jail_spec *spec, struct error *err)
 	if (spec->uid == 0)
 		return 0;
 	/* An empty directory that nobody can put anything into. */
-	if (chroot("/proc/self/fdinfo") < 0 || chdir("/") < 0)
+	if (!spec->readable &&
+	    (chroot("/proc/self/fdinfo") < 0 || chdir("/") < 0))
 		return err_sys(err, errno, "leave the file system");
 	if (setgroups(0, NULL) < 0 ||
 	    setresgid(spec->gid, spec->gid, spec->gid) < 0 ||
@@ -220,6 +259,6 @@ int jail_enter(const struct jail_spec *spec, struct error *err)
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, errno, "give up privileges");
-	forget_files();
-	return load_filter(spec->extra, err);
+	forget_files(spec->readable);
+	return load_filter(spec, err);
 }

@@ -18,6 +18,8 @@ struct error;
  * @uid, @gid:	Who to become; uid 0: stay (tests as an ordinary user)
  * @extra:	System calls by name, beyond those that reading, writing, waiting
  *		and memory need ("socket", "connect"), NULL-terminated
+ * @readable:	Directories whose files may be read, NULL-terminated; those that
+ *		are not there are passed over.  NULL: no file at all
  * @files_max:	Descriptors
  * @memory_max:	Bytes of address space; 0: not limited
  */
@@ -25,6 +27,7 @@ struct jail_spec {
 	uid_t uid;
 	gid_t gid;
 	const char *const *extra;
+	const char *const *readable;
 	unsigned int files_max;
 	uint64_t memory_max;
 };

@@ -110,6 +110,15 @@ static const struct key keys[] = {
 	{ "metrics", "listen",		T_STRING, AT(metrics_listen), 0, 0 },
 	{ "metrics", "remote",		T_BOOL,	AT(metrics_remote), 0, 0 },
 	{ "metrics", "user",		T_STRING, AT(metrics_user), 0, 0 },
+	{ "webhook", "url",		T_STRING, AT(webhook_url), 0, 0 },
+	{ "webhook", "secret_file",	T_PATH,	AT(webhook_secret_file), 0, 0 },
+	{ "webhook", "ca",		T_PATH,	AT(webhook_ca), 0, 0 },
+	{ "webhook", "types",		T_LIST,	AT(webhook_types), 0, 0 },
+	{ "webhook", "batch",		T_U32,	AT(webhook_batch), 1, 256 },
+	{ "webhook", "timeout",		T_DURATION, AT(webhook_timeout_ms), 100, 300000 },
+	{ "webhook", "retry_min",	T_DURATION, AT(webhook_retry_min_ms), 1, 3600000 },
+	{ "webhook", "retry_max",	T_DURATION, AT(webhook_retry_max_ms), 1, 3600000 },
+	{ "webhook", "user",		T_STRING, AT(webhook_user), 0, 0 },
 	{ "paths", "libexec",		T_PATH,	AT(libexec), 0, 0 },
 };
 /* clang-format on */
@@ -522,9 +531,39 @@ static struct config *config_new(void)
 		.events_max = 100000,
 		.events_age_ms = 7ull * 86400000,
 		.metrics_user = xstrdup("sandboxd"),
+		.webhook_batch = 64,
+		.webhook_timeout_ms = 10000,
+		.webhook_retry_min_ms = 1000,
+		.webhook_retry_max_ms = 60000,
+		.webhook_user = xstrdup("sandboxd"),
 		.libexec = xstrdup(PKGLIBEXECDIR),
 	};
 	return config;
+}
+
+/* Bodies tell who does what: over TLS, or to this host. */
+static int check_webhook(const struct config *config, struct error *err)
+{
+	static const char *const here[] = { "http://127.0.0.1",
+					    "http://localhost",
+					    "http://[::1]" };
+	const char *url = config->webhook_url;
+	bool ok = !strncmp(url, "https://", 8);
+
+	for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+		size_t len = strlen(here[i]);
+
+		ok |= !strncmp(url, here[i], len) &&
+		      (!url[len] || strchr(":/", url[len]));
+	}
+	if (!ok)
+		return err_set(err, ERR_INVALID,
+			       "[webhook] url: must be https://, or http:// "
+			       "to this host");
+	if (!config->webhook_secret_file)
+		return err_set(err, ERR_INVALID,
+			       "[webhook] url: needs secret_file");
+	return 0;
 }
 
 /* What only holds of all keys together. */
@@ -547,6 +586,8 @@ static int check_whole(const struct config *config, struct error *err)
 			       "[ports] address: is no IPv4 address");
 	if (!config->ports_url)
 		return err_set(err, ERR_INVALID, "[ports] url: is empty");
+	if (config->webhook_url && check_webhook(config, err) < 0)
+		return -1;
 	if (config->pool_max < config->pool_min)
 		return err_set(err, ERR_INVALID,
 			       "[pool] max: is less than min");
@@ -708,6 +749,14 @@ void config_reload(struct config *config, struct config *fresh)
 	SWAP(config->events_max, fresh->events_max);
 	SWAP(config->events_age_ms, fresh->events_age_ms);
 	SWAP(config->rates, fresh->rates);
+	SWAP(config->webhook_url, fresh->webhook_url);
+	SWAP(config->webhook_secret_file, fresh->webhook_secret_file);
+	SWAP(config->webhook_ca, fresh->webhook_ca);
+	SWAP(config->webhook_types, fresh->webhook_types);
+	SWAP(config->webhook_batch, fresh->webhook_batch);
+	SWAP(config->webhook_timeout_ms, fresh->webhook_timeout_ms);
+	SWAP(config->webhook_retry_min_ms, fresh->webhook_retry_min_ms);
+	SWAP(config->webhook_retry_max_ms, fresh->webhook_retry_max_ms);
 	config_free(fresh);
 }
 

@@ -122,6 +122,13 @@ struct config {
 	char *metrics_listen; /* "address:port"; NULL: nobody may ask */
 	bool metrics_remote;  /* also on an address that others reach */
 	char *metrics_user;
+	/* [webhook] */
+	char *webhook_url; /* NULL: events are posted nowhere */
+	char *webhook_secret_file, *webhook_ca;
+	struct strv webhook_types; /* prefixes; none: all */
+	uint32_t webhook_batch;
+	uint64_t webhook_timeout_ms, webhook_retry_min_ms, webhook_retry_max_ms;
+	char *webhook_user;
 	/* [paths] */
 	char *libexec;
 };
@@ -143,7 +150,8 @@ int config_parse(const char *path, const char *text, struct config **ret,
 struct config *config_free(struct config *config);
 
 /* Take over from @fresh (consumed) what may change while the node runs:
- * certificates, who may call, limits, quotas, aliases, rates, retention, pools.
+ * certificates, who may call, limits, quotas, aliases, rates, retention, pools,
+ * the webhook.
  */
 void config_reload(struct config *config, struct config *fresh);
 

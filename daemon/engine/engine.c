@@ -34,6 +34,7 @@
 #include "engine/sandbox_ops.h"
 #include "engine/task.h"
 #include "engine/templates.h"
+#include "engine/webhook.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -340,8 +341,7 @@ static int read_meta(struct engine *e, struct error *err)
 	return event_commit(e, err);
 }
 
-/* Whom a process without power turns into; 0: it stays (not root here). */
-static int find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
+int engine_find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
 		     struct error *err)
 {
 	struct passwd *pw;
@@ -392,9 +392,9 @@ static int open_network(struct engine *e, struct error *err)
 			return -1;
 	net.private_allowed = e->private_allowed;
 	slots_init(&e->slots, net.slots);
-	if (find_user(c->resolver_user, &net.resolver_uid, &net.resolver_gid,
+	if (engine_find_user(c->resolver_user, &net.resolver_uid, &net.resolver_gid,
 		      err) < 0 ||
-	    find_user(c->splice_user, &net.splice_uid, &net.splice_gid, err) <
+	    engine_find_user(c->splice_user, &net.splice_uid, &net.splice_gid, err) <
 		    0)
 		return -1;
 	return net_open(&net, e->loop, on_denied, e, &e->net, err);
@@ -435,9 +435,14 @@ static int open_metrics(struct engine *e, struct error *err)
 
 	if (!e->config->metrics_listen)
 		return 0;
-	if (find_user(e->config->metrics_user, &uid, &gid, err) < 0)
+	if (engine_find_user(e->config->metrics_user, &uid, &gid, err) < 0)
 		return -1;
 	return metrics_link_new(e, program, uid, gid, &e->metrics_link, err);
+}
+
+static int open_webhook(struct engine *e, struct error *err)
+{
+	return e->config->webhook_url ? webhook_new(e, &e->webhook, err) : 0;
 }
 
 static int open_store(struct engine *e, struct error *err)
@@ -483,12 +488,12 @@ int engine_new(struct loop *loop, struct job_pool *jobs, struct config *config,
 {
 	struct engine *e = engine_alloc(loop, jobs, config, hv);
 
-	if (find_user(config->front_user, &e->helper_uid, &e->helper_gid,
+	if (engine_find_user(config->front_user, &e->helper_uid, &e->helper_gid,
 		      err) < 0 ||
 	    make_dirs(e, err) < 0 || open_store(e, err) < 0 ||
 	    api_bind(e, err) < 0 || open_network(e, err) < 0 ||
 	    open_images(e, err) < 0 || open_front(e, err) < 0 ||
-	    open_metrics(e, err) < 0 ||
+	    open_metrics(e, err) < 0 || open_webhook(e, err) < 0 ||
 	    recover_begin(e, err) < 0) {
 		engine_halt(e);
 		e->failed = true;
@@ -525,6 +530,7 @@ void engine_halt(struct engine *e)
 	e->closing = true;
 	/* Requests that wait for it are answered here, and park. */
 	e->metrics_link = metrics_link_free(e->metrics_link);
+	e->webhook = webhook_free(e->webhook);
 	e->front = front_link_free(e->front);
 	e->images = image_store_free(e->images);
 }
@@ -567,6 +573,14 @@ struct engine *engine_free(struct engine *e)
 
 void engine_reloaded(struct engine *e)
 {
+	struct error err;
+
 	api_setup(e);
+	if (!e->config->webhook_url)
+		e->webhook = webhook_free(e->webhook);
+	else if (e->webhook)
+		webhook_reloaded(e->webhook);
+	else if (webhook_new(e, &e->webhook, &err) < 0)
+		log_err("no events are posted: %s", err.msg);
 	pool_refill(e);
 }

@@ -28,6 +28,7 @@ struct job_pool;
 struct loop;
 struct metrics_link;
 struct ports;
+struct webhook;
 struct quota;
 
 /**
@@ -77,6 +78,7 @@ struct engine {
 	int api_fd, tls_fd; /* listening; -EBADF */
 	struct metrics metrics;
 	struct metrics_link *metrics_link; /* NULL: nobody may ask */
+	struct webhook *webhook; /* NULL: none is configured */
 	struct list gatherings;		   /* metrics_guest.c */
 	struct net_rule *private_allowed;
 	void (*idle)(void *arg); /* closing, and the last task ended */
@@ -120,6 +122,10 @@ void engine_path(const struct engine *e, const char *dir, const char *name,
 
 /* Delete a directory below the state directory, later and on a worker. */
 void engine_trash(struct engine *e, const char *dir, const char *name);
+
+/* Whom a process without power turns into; 0: it stays (not root here). */
+int engine_find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid,
+		     struct error *err);
 
 /* 122 random bits, as text. */
 void engine_uuid(char ret[HV_UUID_SIZE]);

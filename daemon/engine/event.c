@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/webhook.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +52,7 @@ int event_commit(struct engine *e, struct error *err)
 		e->events_newest = newest;
 		if (e->front)
 			front_link_events_grew(e->front, newest);
+		webhook_grew(e->webhook);
 	}
 	return 0;
 }
@@ -172,39 +174,52 @@ static bool take_event(const struct store_event *row, void *arg)
 	return true;
 }
 
-void event_read(struct engine *e, uint64_t call_id, uint64_t since,
-		const char *sandbox_id, char *const *types, size_t n_types,
-		uint32_t limit)
+Sandbox__Ipc__V1__ReadEventsResponse *
+event_fetch(struct engine *e, uint64_t since, const char *sandbox_id,
+	    char *const *types, size_t n_types, uint32_t limit,
+	    struct error *err)
 {
 	struct reading r = { .types = types, .n_types = n_types,
 			     .last = since, .node_id = e->node_id };
-	Sandbox__Ipc__V1__ReadEventsResponse msg =
-		SANDBOX__IPC__V1__READ_EVENTS_RESPONSE__INIT;
-	_cleanup_free_ uint8_t *packed = NULL;
-	struct error err;
-	size_t len;
+	Sandbox__Ipc__V1__ReadEventsResponse *msg =
+		xcalloc(1, sizeof(*msg));
 	/* Rows looked at in one turn, so that a filter cannot hold the loop. */
 	const uint32_t rows = 4096;
 	int rc;
 
+	sandbox__ipc__v1__read_events_response__init(msg);
 	r.limit = limit && limit < EVENT_READ_MAX ? limit : EVENT_READ_MAX;
 	rc = store_events(e->store, since, sandbox_id, rows, take_event, &r,
-			  &err);
-	store_events_range(e->store, &msg.oldest_sequence,
-			   &msg.newest_sequence);
+			  err);
+	store_events_range(e->store, &msg->oldest_sequence,
+			   &msg->newest_sequence);
 	/* All rows of this sandbox were seen: nothing before the newest. */
 	if (r.seen < rows && r.n < r.limit && r.bytes <= EVENT_READ_BYTES &&
-	    r.last < msg.newest_sequence)
-		r.last = msg.newest_sequence;
-	msg.next_since = r.last;
-	msg.n_events = r.n;
-	msg.events = r.events;
-	packed = pb_pack(&msg.base, &len);
-	front_link_reply(e->front, call_id, rc < 0 ? &err : NULL, packed, len,
+	    r.last < msg->newest_sequence)
+		r.last = msg->newest_sequence;
+	msg->next_since = r.last;
+	msg->n_events = r.n;
+	msg->events = r.events;
+	if (rc == 0)
+		return msg;
+	pb_free(msg);
+	return NULL;
+}
+
+void event_read(struct engine *e, uint64_t call_id, uint64_t since,
+		const char *sandbox_id, char *const *types, size_t n_types,
+		uint32_t limit)
+{
+	struct error err;
+	_cleanup_pb_ Sandbox__Ipc__V1__ReadEventsResponse *msg = event_fetch(
+		e, since, sandbox_id, types, n_types, limit, &err);
+	_cleanup_free_ uint8_t *packed = NULL;
+	size_t len = 0;
+
+	if (msg)
+		packed = pb_pack(&msg->base, &len);
+	front_link_reply(e->front, call_id, msg ? NULL : &err, packed, len,
 			 false);
-	for (size_t i = 0; i < r.n; i++)
-		free(r.events[i].data);
-	free(r.events);
 }
 
 void event_trim(struct engine *e)

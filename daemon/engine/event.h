@@ -4,6 +4,7 @@
 #define ENGINE_EVENT_H
 
 #include "engine/front_link.h"
+#include "engine/pb.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +40,12 @@ void event_add_cost(struct sandbox *sb, bool ran, uint64_t ms,
 		    uint64_t cpu_ms);
 /* What a sandbox has cost so far: its runs, and its disk since it was made. */
 double event_cost(const struct sandbox *sb);
+
+/* Events after @since, at most @limit; the caller's to pb_free(). */
+Sandbox__Ipc__V1__ReadEventsResponse *
+event_fetch(struct engine *e, uint64_t since, const char *sandbox_id,
+	    char *const *types, size_t n_types, uint32_t limit,
+	    struct error *err);
 
 /* front's ReadEvents. */
 void event_read(struct engine *e, uint64_t call_id, uint64_t since,

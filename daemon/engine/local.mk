@@ -143,7 +143,9 @@ libengine_a_SOURCES += \
 	%D%/templates.c \
 	%D%/templates.h \
 	%D%/templates_answer.c \
-	%D%/templates_answer.h
+	%D%/templates_answer.h \
+	%D%/webhook.c \
+	%D%/webhook.h
 
 sbin_PROGRAMS += sandboxd
 sandboxd_SOURCES = %D%/main.c

@@ -17,6 +17,7 @@
 #include "engine/saves.h"
 #include "engine/task.h"
 #include "engine/templates.h"
+#include "engine/webhook.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -327,6 +328,27 @@ static void put_database(struct engine *e, struct prom *p)
 		 "Its write-ahead log.", file_size(e, "sandboxd.db-wal"));
 }
 
+static void put_webhook(struct engine *e, struct prom *p)
+{
+	struct webhook_stats st;
+	uint64_t oldest, newest;
+
+	if (!e->webhook)
+		return;
+	webhook_stats(e->webhook, &st);
+	store_events_range(e->store, &oldest, &newest);
+	prom_one(p, "sandboxd_webhook_waiting", "gauge",
+		 "Events that the receiver has not taken yet.",
+		 newest > st.cursor ? (double)(newest - st.cursor) : 0);
+	prom_one(p, "sandboxd_webhook_delivered_total", "counter",
+		 "Events that it took.", (double)st.delivered);
+	prom_one(p, "sandboxd_webhook_failures_total", "counter",
+		 "Requests that failed.", (double)st.failures);
+	prom_one(p, "sandboxd_webhook_lost_total", "counter",
+		 "Events that were kept no longer before it took them.",
+		 (double)st.lost);
+}
+
 /* ---- front ---- */
 
 /* Front may be an attacker's: only what can be right goes on. */
@@ -423,5 +445,6 @@ void metrics_node(struct engine *e, const Sandbox__Ipc__V1__FrontCounts *counts,
 	put_front(e, counts, p);
 	put_work(e, p);
 	put_database(e, p);
+	put_webhook(e, p);
 	put_process(p);
 }

@@ -59,8 +59,9 @@ static void on_answer(struct server *server,
 			server->asked[i].text =
 				xrealloc(server->asked[i].text,
 					 len + m->text.len + 1, 1);
-			memcpy(server->asked[i].text + len, m->text.data,
-			       m->text.len);
+			if (m->text.len)
+				memcpy(server->asked[i].text + len,
+				       m->text.data, m->text.len);
 			server->asked[i].len += m->text.len;
 		}
 		if (m->more)

@@ -463,13 +463,14 @@ static void a_newer_wait_for_ends_takes_the_place_of_an_older(void **state)
 {
 	AGENT(NextExitsRequest) rq = AGENT_INIT(NEXT_EXITS_REQUEST);
 	struct rig *rig = *state;
-	struct call *older, *newer, *call;
+	struct call *older, *newer;
+	struct run run;
 
 	for (;;) { /* take all there are */
 		AGENT(NextExitsResponse) *r;
 
-		call = rig_exec_command(rig, "true");
-		rig_finish(call);
+		run = rig_finish(rig_exec_command(rig, "true"));
+		run_free(&run);
 		r = next_exits(rig, rq.acked);
 		assert_non_null(r);
 		rq.acked = r->exits[r->n_exits - 1]->sequence;
@@ -489,7 +490,8 @@ static void a_newer_wait_for_ends_takes_the_place_of_an_older(void **state)
 	call_half_close(newer);
 	assert_int_equal(call_wait(older)->code, GRPC_CANCELLED);
 	assert_false(call_is_over(newer));
-	rig_finish(rig_exec_command(rig, "true"));
+	run = rig_finish(rig_exec_command(rig, "true"));
+	run_free(&run);
 	assert_int_equal(call_wait(newer)->code, GRPC_OK);
 	call_free(older);
 	call_free(newer);

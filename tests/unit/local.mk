@@ -143,3 +143,8 @@ tests_unit_test_metrics_http_LDADD = $(METRICS_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_events
 %C%_test_events_SOURCES = %D%/test_events.c $(ENGINE_RIG)
 %C%_test_events_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_webhook
+%C%_test_webhook_SOURCES = %D%/test_webhook.c %D%/front_pki.c %D%/front_pki.h \
+	$(ENGINE_RIG)
+%C%_test_webhook_LDADD = libwebhook.a $(ENGINE_LIBS) $(CURL_LIBS) \
+	$(MICROHTTPD_LIBS) $(CMOCKA_LIBS)

@@ -119,8 +119,9 @@ static void on_command(struct ipc *ipc, const uint8_t *data, size_t len,
 			 SANDBOX__IPC__V1__METRICS_COMMAND__BODY_ANSWER);
 	asker.text =
 		xrealloc(asker.text, asker.len + m->answer->text.len + 1, 1);
-	memcpy(asker.text + asker.len, m->answer->text.data,
-	       m->answer->text.len);
+	if (m->answer->text.len)
+		memcpy(asker.text + asker.len, m->answer->text.data,
+		       m->answer->text.len);
 	asker.len += m->answer->text.len;
 	asker.text[asker.len] = '\0';
 	asker.refused += m->answer->refused;
