@@ -6,7 +6,8 @@
  *
  * The process has many threads, so between fork and exec the child makes bare
  * system calls only. Its end is seen on the pipe (end of file) and then waited
- * for on its own pid: nobody else reaps it, and a timeout kills it first.
+ * for on its own pid: nobody else reaps it, and a timeout kills it first. It does
+ * not outlive the thread that waits for it, whatever ends that.
  */
 #include "engine/child.h"
 
@@ -19,6 +20,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,8 +28,8 @@
 #define CHILD_OUT_MAX	 1024	      /* kept of its output for a message */
 #define CHILD_MEMORY_MAX (1ull << 30) /* address space of an unprivileged one */
 
-static _Noreturn void child_main(const struct child_spec *spec, int null_fd,
-				 int out_fd)
+static _Noreturn void child_main(const struct child_spec *spec, pid_t parent,
+				 int null_fd, int out_fd)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	static char locale[] = "LC_ALL=C";
@@ -50,6 +52,10 @@ static _Noreturn void child_main(const struct child_spec *spec, int null_fd,
 		    syscall(SYS_setresuid, spec->uid, spec->uid, spec->uid) < 0)
 			_exit(126);
 	}
+	/* After the change of uid, which clears it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(126);
 	execve(spec->argv[0], (char *const *)spec->argv, env);
 	_exit(127);
 }
@@ -93,6 +99,7 @@ int child_run(const struct child_spec *spec, struct error *err)
 	char *out = spec->out ? spec->out : own;
 	size_t size = spec->out ? spec->out_size : sizeof(own);
 	int pipe_fds[2], status = 0;
+	pid_t parent = getpid();
 	bool in_time;
 	pid_t pid;
 
@@ -101,7 +108,7 @@ int child_run(const struct child_spec *spec, struct error *err)
 	out_fd = pipe_fds[0];
 	pid = fork();
 	if (pid == 0)
-		child_main(spec, null_fd, pipe_fds[1]);
+		child_main(spec, parent, null_fd, pipe_fds[1]);
 	close(pipe_fds[1]);
 	if (pid < 0)
 		return err_sys(err, errno, "run '%s'", spec->argv[0]);

@@ -27,6 +27,9 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+/* Longer than the unit's TimeoutStartSec. */
+#define START_WATCHDOG_US (600ull * 1000 * 1000)
+
 struct daemon {
 	const char *path;
 	struct config *config;
@@ -192,16 +195,39 @@ static void stop(struct daemon *d)
 	config_free(d->config);
 }
 
+/*
+ * Nobody strokes the watchdog before the loop runs, and the probe for KVM may
+ * take a minute: until then systemd's own limit of a start watches us.
+ */
+static void tell_starting(void)
+{
+	if (sd_watchdog_enabled(0, NULL) > 0)
+		sd_notifyf(0, "WATCHDOG_USEC=%llu",
+			   (unsigned long long)START_WATCHDOG_US);
+}
+
+static void tell_ready(void)
+{
+	uint64_t us;
+
+	if (sd_watchdog_enabled(0, &us) > 0)
+		sd_notifyf(0, "READY=1\nWATCHDOG_USEC=%llu\nWATCHDOG=1",
+			   (unsigned long long)us);
+	else
+		sd_notify(0, "READY=1");
+}
+
 int daemon_run(struct config *config, const char *path)
 {
 	struct daemon d = { .path = path, .config = config };
 	struct error err;
 	int r = 1;
 
+	tell_starting();
 	if (start(&d, &err) < 0) {
 		log_err("cannot start: %s", err.msg);
 	} else {
-		sd_notify(0, "READY=1");
+		tell_ready();
 		log_info("node '%s' is ready", d.engine->node_id);
 		r = loop_run(d.loop) < 0 ? 1 : 0;
 	}
