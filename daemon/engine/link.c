@@ -20,6 +20,7 @@
 #include <netlink/route/neighbour.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -225,6 +226,11 @@ int link_counters(struct links *links, const char *name,
 	return 0;
 }
 
+static bool is_missing(int r)
+{
+	return r == -NLE_NODEV || r == -NLE_OBJ_NOTFOUND;
+}
+
 int link_delete(struct links *links, const char *name, struct error *err)
 {
 	_cleanup_(put_link) struct rtnl_link *link = rtnl_link_alloc();
@@ -234,48 +240,42 @@ int link_delete(struct links *links, const char *name, struct error *err)
 		return err_set(err, ERR_INTERNAL, "out of memory");
 	rtnl_link_set_name(link, name);
 	r = rtnl_link_delete(links->sock, link);
-	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
+	if (r < 0 && !is_missing(r))
 		return nl_fail(err, r, "delete interface", name);
 	return 0;
 }
 
-/* A missing one is fine. */
-static int set_group(struct links *links, const char *name, uint32_t group,
-		     struct error *err)
+/* By hand: libnl 3.7 sends no group. @ifindex 0: all of the group. */
+static int send_group(struct links *links, int type, unsigned int ifindex)
 {
-	_cleanup_(put_link) struct rtnl_link *which = rtnl_link_alloc();
-	_cleanup_(put_link) struct rtnl_link *want = rtnl_link_alloc();
-	int r;
+	struct ifinfomsg info = { .ifi_family = AF_UNSPEC,
+				  .ifi_index = (int)ifindex };
+	struct nl_msg *msg = nlmsg_alloc_simple(type, 0);
 
-	if (!which || !want)
-		return err_set(err, ERR_INTERNAL, "out of memory");
-	rtnl_link_set_name(which, name);
-	rtnl_link_set_group(want, group);
-	r = rtnl_link_change(links->sock, which, want, 0);
-	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
-		return nl_fail(err, r, "set the group of", name);
-	return 0;
+	if (!msg)
+		return -NLE_NOMEM;
+	/* A new message has room for both. */
+	nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO);
+	nla_put_u32(msg, IFLA_GROUP, GOING_GROUP);
+	return nl_send_sync(links->sock, msg);
 }
 
 int links_delete_all(struct links *links, const char (*names)[IFNAMSIZ],
 		     size_t n, struct error *err)
 {
-	struct ifinfomsg info = { .ifi_family = AF_UNSPEC };
-	struct nl_msg *msg;
 	int r;
 
 	for (size_t i = 0; i < n; i++) {
-		if (set_group(links, names[i], GOING_GROUP, err) < 0)
-			return -1;
+		unsigned int ifindex = if_nametoindex(names[i]);
+
+		if (!ifindex)
+			continue;
+		r = send_group(links, RTM_SETLINK, ifindex);
+		if (r < 0 && !is_missing(r))
+			return nl_fail(err, r, "set the group of", names[i]);
 	}
-	msg = nlmsg_alloc_simple(RTM_DELLINK, 0);
-	if (!msg)
-		return err_set(err, ERR_INTERNAL, "out of memory");
-	/* A new message has room for both. */
-	nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO);
-	nla_put_u32(msg, IFLA_GROUP, GOING_GROUP);
-	r = nl_send_sync(links->sock, msg);
-	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
+	r = send_group(links, RTM_DELLINK, 0);
+	if (r < 0 && !is_missing(r))
 		return err_set(err, ERR_INTERNAL, "delete %zu interfaces: %s",
 			       n, nl_geterror(r));
 	return 0;

@@ -108,6 +108,19 @@ static int make(struct links *links, const struct link_spec *like,
 	return -1;
 }
 
+static const struct job_ops going_job;
+
+/* Locked. The job takes all that is there when it begins. */
+static void go(struct net_taps *t, uint32_t number)
+{
+	if (number < t->slots)
+		t->taps[number].state = TAP_GOING;
+	if (t->n_going == 0)
+		job_start(t->jobs, &going_job, t);
+	t->going = xrealloc(t->going, t->n_going + 1, sizeof(*t->going));
+	t->going[t->n_going++] = number;
+}
+
 /* ---- the worker: making ------------------------------------------------- */
 
 struct making {
@@ -147,29 +160,41 @@ static void making_done(void *arg, int rc, const struct error *err)
 static const struct job_ops making_job = { "make taps", making_run,
 					   making_done };
 
-static void make_ahead(struct net_taps *t)
+/* The next ones are ready or made; ready ones further on go. */
+static void choose(struct net_taps *t, struct making *m)
 {
-	struct making *m;
 	uint32_t ready = 0;
 
-	if (!t->begun)
-		return;
-	m = xcalloc(1, sizeof(*m));
-	m->taps = t;
-	pthread_mutex_lock(&t->lock);
-	for (uint32_t i = 0; i < t->slots && ready < NET_TAPS_AHEAD; i++) {
+	for (uint32_t i = 0; i < t->slots; i++) {
 		uint32_t number = (t->next + i) % t->slots;
 		struct tap *tap = &t->taps[number];
 
 		if (tap->state != TAP_NONE && tap->state != TAP_READY &&
 		    tap->state != TAP_MAKING)
 			continue;
+		if (ready == NET_TAPS_AHEAD) {
+			if (tap->state == TAP_READY)
+				go(t, number);
+			continue;
+		}
 		ready++;
 		if (tap->state != TAP_NONE)
 			continue;
 		tap->state = TAP_MAKING;
 		t->slot(number, &m->slots[m->n++], t->arg);
 	}
+}
+
+static void make_ahead(struct net_taps *t)
+{
+	struct making *m;
+
+	if (!t->begun)
+		return;
+	m = xcalloc(1, sizeof(*m));
+	m->taps = t;
+	pthread_mutex_lock(&t->lock);
+	choose(t, m);
 	pthread_mutex_unlock(&t->lock);
 	if (!m->n) {
 		free(m);
@@ -386,21 +411,10 @@ int net_taps_take(struct net_taps *t, const struct slot *slot,
 
 void net_taps_give(struct net_taps *t, uint32_t number)
 {
-	bool first;
-
 	pthread_mutex_lock(&t->lock);
-	if (number < t->slots && t->taps[number].state == TAP_GOING) {
-		pthread_mutex_unlock(&t->lock);
-		return;
-	}
-	if (number < t->slots)
-		t->taps[number].state = TAP_GOING;
-	first = t->n_going == 0;
-	t->going = xrealloc(t->going, t->n_going + 1, sizeof(*t->going));
-	t->going[t->n_going++] = number;
+	if (number >= t->slots || t->taps[number].state != TAP_GOING)
+		go(t, number);
 	pthread_mutex_unlock(&t->lock);
-	if (first)
-		job_start(t->jobs, &going_job, t);
 }
 
 void net_taps_begin(struct net_taps *t)
