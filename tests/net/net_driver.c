@@ -9,7 +9,8 @@
  *   update N GENERATION allow|deny|none [RULE..]         [,PORT[-PORT]]..[,verify]
  *                                                        or -
  *   detach N | sweep | counters N | denials N | resolver | bench COUNT ROUNDS
- *   settle                               until taps are made and taken away
+ *   gather                               until sweep: as after a restart
+ *   settle                               wait for taps to be made, taken away
  *   limits CONNECTIONS MBPS PPS          of what is attached or updated next
  *   close keep|remove                    and end
  */
@@ -277,6 +278,9 @@ static void run_line(char *line)
 		if (bench_begin((uint32_t)atoi(w[1]), (uint32_t)atoi(w[2]),
 				&err) < 0)
 			answer(-1, &err);
+	} else if (!strcmp(w[0], "gather")) {
+		net_gather(net);
+		answer(0, &err);
 	} else if (!strcmp(w[0], "settle")) {
 		net_taps_settle(net->taps);
 		answer(0, &err);

@@ -57,6 +57,15 @@ def enter(ns):
     os.close(fd)
 
 
+def forget_flows():
+    """All of this namespace: also those that a broken rule let through
+    without a mark."""
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+    s.send(struct.pack("=IHHIIBBH", 20, 1 << 8 | 2, 5, 1, 0, 2, 0, 0))
+    s.recv(4096)
+    s.close()
+
+
 def in_ns(ns, fn, *args):
     """fn(*args) in a child in that namespace; what it returns."""
     r, w = os.pipe()
@@ -80,42 +89,6 @@ def in_ns(ns, fn, *args):
     if kind == "error":
         raise RuntimeError(value)
     return value
-
-
-# ---- tests, and the rules that they are about -------------------------------
-
-TESTS = []
-
-
-def test(breaks=None):
-    def add(fn):
-        TESTS.append((fn, breaks))
-        return fn
-    return add
-
-
-def nft(script):
-    subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
-
-
-def without(chain, pattern, family="inet"):
-    """Delete the rules of a chain that match; returns nothing, the node mends
-    itself when the driver runs again."""
-    def breaker():
-        out = sh("nft", "-a", "list", "chain", family, "sandboxd", chain)
-        found = 0
-        for line in out.splitlines():
-            m = re.search(r"# handle (\d+)$", line)
-            if m and re.search(pattern, line) and "chain" not in line:
-                nft(f"delete rule {family} sandboxd {chain} handle {m[1]}")
-                found += 1
-        if not found:
-            raise RuntimeError(f"no rule like {pattern} in {chain}")
-    return breaker
-
-
-def accept_first(chain, family="inet"):
-    return lambda: nft(f"insert rule {family} sandboxd {chain} accept")
 
 
 # ---- what a guest does -----------------------------------------------------
@@ -256,6 +229,7 @@ def send_frames(frames):
 ZONE = {
     "allowed.test": (60, ["203.0.113.10"]),
     "other.test": (60, ["203.0.113.11"]),
+    "one.test": (1, ["203.0.113.11"]),
     "zero.test": (0, ["203.0.113.10"]),
     "day.test": (86400, ["203.0.113.10"]),
     "huge.test": (2 ** 31 - 1, ["203.0.113.10"]),
@@ -298,6 +272,8 @@ def serve_dns(msg, log, tcp_mode=False):
         name, owner, seen = CNAMES[name], target, seen + 1
     count = seen
     ttl, addresses = ZONE.get(name, (60, []))
+    if name.startswith("at-"):  # at-10-0-0-1.anything is there
+        addresses = [name.split(".")[0][3:].replace("-", ".")]
     if name.endswith(".race.test"):
         n = int(name.split(".")[0])
         ttl, addresses = 0, [f"203.0.112.{n % 250 + 1}"]
@@ -410,11 +386,14 @@ class Sniffer:
 # ---- the node --------------------------------------------------------------
 
 class Driver:
-    def __init__(self, *extra, slots=64):
-        self.args = [f"{BUILD}/tests/net/net_driver",
-                     f"{BUILD}/sandboxd-resolver", str(slots), "10.200.0.0",
-                     "16", "dns=203.0.113.53", "private=10.9.0.0/16", *extra]
-        self.start()
+    def __init__(self, slots=64, times="0,0,0,0,400", sweep=True,
+                 resolver=f"{BUILD}/sandboxd-resolver"):
+        """@times: least, most, grace of learned addresses, renewal and check of
+        the rules, in ms; 0: the daemon's own."""
+        self.args = [f"{BUILD}/tests/net/net_driver", resolver, str(slots),
+                     "10.200.0.0", "16", "dns=203.0.113.53",
+                     "private=10.9.0.0/16", f"times={times}"]
+        self.start(sweep)
 
     def start(self, sweep=True):
         """@sweep: as the daemon does, once it has attached what lives."""
@@ -461,6 +440,8 @@ class Rig:
         open(self.log, "w", encoding="ascii").close()
         self.guests = {}
         self.pids = []
+        self.keep_options = False
+        self.broken = False  # its rule is out, and the engine stands still
         sh("ip", "link", "set", "lo", "up")
         sh("ip", "netns", "add", "inet")
         sh("ip", "link", "add", "up0", "type", "veth", "peer", "inet0",
@@ -483,6 +464,30 @@ class Rig:
         wait_for(lambda: in_ns("inet", tcp, "203.0.113.10", 80)[0] == "open")
         self.net = Driver()
 
+    def fresh(self, **options):
+        """Another engine, with nothing of the old one's; guests' programs
+        stay, and have no tap."""
+        for name in list(self.guests):
+            self.drop_guest(int(name[1:]), detach=False)
+        if self.net.p.poll() is None:
+            self.net.close("remove")
+        self.net = Driver(**options)
+
+    def anew(self):
+        """Rules as the engine would have them, whatever was done to them."""
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        forget_flows()
+        assert wait_for(lambda: "chain masquerade" in
+                        sh("nft", "list", "ruleset"), 8)
+
+    def reset(self):
+        """As before any test."""
+        if self.net.p.poll() is not None:
+            self.net.start()
+        self.net.do("limits 0 0 0")
+        for name in sorted(self.guests, key=len, reverse=True):
+            self.drop_guest(int(name[1:]))
+
     def guest(self, n, generation, policy):
         """Attach slot @n and put a namespace behind its tap."""
         self.net.do(f"attach {n} {generation} {policy}")
@@ -503,13 +508,14 @@ class Rig:
         self.guests[name] = p
         return name
 
-    def drop_guest(self, n):
+    def drop_guest(self, n, detach=True):
         name = f"g{n}"
         p = self.guests.pop(name)
         p.kill()
         p.wait()
         sh("ip", "netns", "del", name)
-        self.net.do(f"detach {n}")
+        if detach:
+            self.net.do(f"detach {n}")
 
     def queries(self):
         with open(self.log, encoding="ascii") as f:

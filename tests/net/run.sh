@@ -1,7 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The network with real taps and nftables, in namespaces that end with it.
-# Arguments choose tests by pattern: tests/net/run.sh 'n0*'
+# usage: run.sh [--list] [--break] [--no-break] [PATTERN]..
+#
+# Patterns choose tests: tests/net/run.sh 'n0*'. Each test is also run with the
+# rule that it is about taken out, and must then fail; --break: only those that
+# have such a rule; --no-break: without that. RACES, FLOOD: how many (2000, 30000).
 src=$(cd "$(dirname "$0")" && pwd)
 BUILD=${BUILD:-$(pwd)}
 export BUILD PYTHONDONTWRITEBYTECODE=1
@@ -12,4 +16,4 @@ done
 unshare -nmp true 2>/dev/null || { echo "no namespaces: skipped"; exit 77; }
 [ -c /dev/net/tun ] || { echo "no /dev/net/tun: skipped"; exit 77; }
 exec unshare -nmp --fork --kill-child --mount-proc \
-	python3 "$src/test_net.py" "$@"
+	python3 "$src/harness.py" "$@"

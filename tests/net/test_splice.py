@@ -9,7 +9,7 @@ import http.server
 import ssl
 import threading
 
-from rig import *
+from harness import *
 
 SITE, FAR = "203.0.113.20", "203.0.113.21"
 WEB_LOG = "/run/web.log"
@@ -268,7 +268,7 @@ def n14_a_site_is_reached_by_its_name(rig):
     assert "tls site.test" in arrived()
 
 
-@test(breaks=no_name_binding)
+@test(kernel(no_name_binding))
 def n14_another_site_at_the_address_is_refused_at_once(rig):
     g = guest(rig)
     got, took = in_ns(g, tls, SITE, "twin.test")
@@ -285,7 +285,7 @@ def n14_another_site_at_the_address_is_refused_at_once(rig):
             in listed, listed
 
 
-@test(breaks=no_name_binding)
+@test(kernel(no_name_binding))
 def n14_an_allowed_name_at_anothers_address_is_refused(rig):
     g = guest(rig)
     for ip, name in ((FAR, "site.test"), (SITE, "far.test")):
@@ -362,7 +362,7 @@ def marked(ip, port, mark):
         s.close()
 
 
-@test(breaks=without("local-out", "goto upstream"))
+@test(without("local-out", "goto upstream"))
 def n14_what_bears_the_splices_mark_gets_only_where_its_guest_may(rig):
     guest(rig, names=("site.test",))
     listener = socket.create_server(("198.51.100.2", 8443))
@@ -411,7 +411,7 @@ HELLOS = {
 }
 
 
-@test(breaks=no_name_binding)
+@test(kernel(no_name_binding))
 def n15_hellos_without_one_clear_name_are_refused_at_once(rig):
     g = guest(rig, names=("site.test",))
     for why, wire in HELLOS.items():
@@ -426,7 +426,7 @@ def n15_hellos_without_one_clear_name_are_refused_at_once(rig):
     assert arrived() == [], arrived()
 
 
-@test(breaks=no_name_binding)
+@test(kernel(no_name_binding))
 def n15_what_is_neither_tls_nor_http_is_reset_at_once(rig):
     g = guest(rig, names=("site.test",))
     for first in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\x80\x2e\1\3\1", b"\0\0\0\1"):
@@ -497,7 +497,7 @@ def two_requests(first, second):
         return one, two + str(e).encode()
 
 
-@test(breaks=no_name_binding)
+@test(kernel(no_name_binding))
 def n16_a_second_request_for_another_host_is_refused(rig):
     g = guest(rig, names=("site.test",))
     one, two = in_ns(g, two_requests, get("site.test", "/1"),
@@ -517,7 +517,7 @@ def n16_a_second_request_for_another_host_is_refused(rig):
     assert f"twin.test@{SITE}/80/tcp/verify_names:other-name" in denials(rig)
 
 
-@test(breaks=no_name_binding)
+@test(kernel(no_name_binding))
 def n16_requests_that_name_a_host_in_another_way_are_refused(rig):
     g = guest(rig, names=("site.test",))
     bad = {
