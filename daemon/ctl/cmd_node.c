@@ -191,8 +191,8 @@ static void examine(struct doctor *d, const NODE(GetNodeResponse) * n)
 		     "There is no guest kernel; build-guest-kernel makes it.");
 	if (strcmp(n->snapshot_mechanism, "save") == 0)
 		find(d, WARNING, "snapshots",
-		     "Cloning failed its self-test: snapshots use libvirt's "
-		     "slower save.");
+		     "Guests are saved whole, by libvirt: slower and larger "
+		     "than clones.");
 	else if (*n->snapshot_mechanism)
 		find(d, GOOD, "snapshots", "Snapshots use %s.",
 		     n->snapshot_mechanism);

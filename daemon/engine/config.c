@@ -32,6 +32,7 @@ enum type {
 	T_RANGE, /* IPv4 CIDR */
 	T_PORTS, /* first-last */
 	T_ACCELERATOR,
+	T_MECHANISM,
 };
 
 struct key {
@@ -74,6 +75,7 @@ static const struct key keys[] = {
 	{ "limits", "vcpu_overcommit",	T_RATIO, AT(vcpu_overcommit), 0, 0 },
 	{ "limits", "memory_overcommit", T_RATIO, AT(memory_overcommit), 0, 0 },
 	{ "limits", "disk_overcommit",	T_RATIO, AT(disk_overcommit), 0, 0 },
+	{ "snapshots", "mechanism",	T_MECHANISM, AT(mechanism), 0, 0 },
 	{ "limits", "memory_reserve_mib", T_U64, AT(memory_reserve_mib), 0, 1u << 30 },
 	{ "limits", "disk_reserve_mib",	T_U64,	AT(disk_reserve_mib), 0, 1u << 30 },
 	{ "limits", "create_rate",	T_U32,	AT(create_rate), 1, 100000 },
@@ -304,6 +306,24 @@ static int parse_accelerator(const char *value, enum config_accelerator *ret,
 	return 0;
 }
 
+static int parse_mechanism(const char *value, enum config_mechanism *ret,
+			   struct error *err)
+{
+	static const char *const names[] = {
+		[CONFIG_MECHANISM_AUTO] = "auto",
+		[CONFIG_MECHANISM_CLONE] = "clone",
+		[CONFIG_MECHANISM_LIBVIRT] = "libvirt",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(value, names[i])) {
+			*ret = (enum config_mechanism)i;
+			return 0;
+		}
+	return err_set(err, ERR_INVALID, "'%s' is not auto, clone or libvirt",
+		       value);
+}
+
 static void set_string(char **at, const char *value)
 {
 	free(*at);
@@ -353,6 +373,8 @@ static int set_key(void *base, const struct key *key, const char *value,
 		return parse_ports(value, at, err);
 	case T_ACCELERATOR:
 		return parse_accelerator(value, at, err);
+	case T_MECHANISM:
+		return parse_mechanism(value, at, err);
 	}
 	return err_set(err, ERR_INTERNAL, "key without a type");
 }

@@ -43,6 +43,12 @@ enum config_accelerator {
 	CONFIG_ACCEL_AUTO,
 };
 
+enum config_mechanism {
+	CONFIG_MECHANISM_AUTO = 0,
+	CONFIG_MECHANISM_CLONE,
+	CONFIG_MECHANISM_LIBVIRT,
+};
+
 /* What a tenant may hold; 0: no limit. */
 struct config_quota {
 	char *tenant; /* NULL: of those without a section of their own */
@@ -101,6 +107,8 @@ struct config {
 	/* [pool]; min and max for one template */
 	uint32_t pool_min, pool_max;
 	uint64_t pool_refill_ms, pool_idle_ms;
+	/* [snapshots] */
+	enum config_mechanism mechanism;
 	/* [network] */
 	uint32_t range, range_mask;
 	char *uplink;

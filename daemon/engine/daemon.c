@@ -150,6 +150,12 @@ static int make_hv(struct daemon *d, struct hv **ret, struct error *err)
 		.accelerator = c->accelerator == CONFIG_ACCEL_KVM ? PROBE_KVM :
 			       c->accelerator == CONFIG_ACCEL_TCG ? PROBE_TCG :
 								    PROBE_AUTO,
+		.mechanism =
+			c->mechanism == CONFIG_MECHANISM_CLONE ?
+				HV_MECHANISM_CLONE :
+			c->mechanism == CONFIG_MECHANISM_LIBVIRT ?
+				HV_MECHANISM_LIBVIRT :
+				HV_MECHANISM_AUTO,
 		.kernel = kernel,
 		.initrd = initrd,
 		.cmdline = "console=ttyS0 quiet panic=-1 "

@@ -31,6 +31,7 @@
 #include "engine/recover.h"
 #include "engine/rpc.h"
 #include "engine/saves.h"
+#include "engine/selftest.h"
 #include "engine/sandbox_ops.h"
 #include "engine/task.h"
 #include "engine/templates.h"
@@ -218,6 +219,7 @@ void engine_hv_link(bool up, void *arg)
 		event_emit(e, "node.libvirt", "", EVENT_DATA({ "up", "true" }));
 	e->hv_lost = false;
 	log_info("libvirt %s answers", e->hv->info.libvirt_version);
+	selftest_begin(e);
 	recover_look_at_all(e);
 	recover_sweep(e);
 	pool_refill(e);

@@ -73,6 +73,8 @@ struct engine {
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
 	struct list exports, imports; /* parcel.h */
+	bool testing;		      /* selftest.h, with this guest */
+	char test_uuid[HV_UUID_SIZE];
 	uid_t helper_uid;	      /* whom processes without power become */
 	gid_t helper_gid;
 	int api_fd, tls_fd; /* listening; -EBADF */

@@ -62,7 +62,10 @@ enum hv_accelerator { HV_ACCEL_NONE = 0, HV_ACCEL_KVM, HV_ACCEL_TCG };
 struct hv_info {
 	enum hv_accelerator accelerator;
 	bool vsock;	  /* else virtio-serial */
-	bool clones_work; /* else the save/restore fallback */
+	/* Else guests boot cold, and libvirt saves and restores all of them.
+	 * Taken for granted until it was tested (ops->selftest).
+	 */
+	bool clones_work, clones_tested;
 	char libvirt_version[32];
 	char qemu_version[32];
 	char kernel_version[96]; /* of guests */
@@ -107,7 +110,13 @@ struct hv_progress {
  *		kernel still holds is in the message)
  * @life:	How things stand; never fails (UNKNOWN)
  * @list:	uuids of all our guests, malloc'ed array; count or -1
- * @verify:	Check a snapshot against its manifest, all checksums
+ * @verify:	Check a snapshot against its manifest, all checksums. One whose
+ *		save was cut off when all of the guest was on disk already is
+ *		finished first
+ * @selftest:	Whether clones work here, with a small guest (1 vCPU, 256 MiB)
+ *		of the names in @spec; its directory exists. 0: they do, and it
+ *		is remembered. ERR_CONFLICT: they do not, and it is remembered.
+ *		Any other error: could not be found out now
  * @stats:	CPU time in ms; host memory in bytes that is this guest's alone
  *		(NULL: not asked for, and then cheap)
  */
@@ -135,6 +144,8 @@ struct hv_ops {
 		    struct error *err);
 	int (*verify)(struct hv *hv, const char *snapshot_dir,
 		      struct error *err);
+	int (*selftest)(struct hv *hv, const struct guest_spec *spec,
+			struct error *err);
 	int (*stats)(struct hv *hv, const char *uuid, uint64_t *ret_cpu_ms,
 		     uint64_t *ret_memory, struct error *err);
 	void (*free)(struct hv *hv);

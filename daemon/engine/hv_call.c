@@ -52,6 +52,8 @@ static int run(void *arg, struct error *err)
 	case HV_STATS:
 		return ops->stats(c->hv, c->spec.uuid, &c->cpu_ms,
 				  c->flag ? &c->memory : NULL, err);
+	case HV_SELFTEST:
+		return ops->selftest(c->hv, &c->spec, err);
 	}
 	return err_set(err, ERR_INTERNAL, "no such operation");
 }

@@ -24,6 +24,7 @@ enum hv_call_op {
 	HV_LIST,
 	HV_VERIFY,
 	HV_STATS,
+	HV_SELFTEST,
 };
 
 /* Main thread. Owns what the call brought but did not have taken from it. */

@@ -20,6 +20,7 @@ struct snapshot_platform;
 
 #define GUEST_EMPTY_RAM	  "empty.ram" /* memory of a guest without template */
 #define GUEST_AGENT_SOCK  "agent.sock"
+#define GUEST_RESTORE_FILE "restore.save" /* what libvirt is given, for a moment */
 #define GUEST_GONE_WAIT_MS 5000
 
 struct hv_libvirt {
@@ -31,6 +32,7 @@ struct hv_libvirt {
 	void *arg;
 	struct probe_result probe;
 	char *qemu, *qemu_img, *kernel, *initrd, *cmdline, *kernel_version;
+	char *state_dir;
 	uint32_t gid;
 	unsigned int workers;
 };
@@ -76,6 +78,12 @@ int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
 		     struct error *err);
 int hv_guest_verify(struct hv *hv, const char *snapshot_dir,
 		    struct error *err);
+
+/* hv_selftest.c */
+int hv_guest_selftest(struct hv *hv, const struct guest_spec *spec,
+		      struct error *err);
+/* What is remembered of it: 1 it works, 0 it does not, -1 not tested. */
+int hv_guest_selftest_known(const struct hv_libvirt *lv);
 
 /* hv_libvirt.c */
 int hv_guest_destroy(struct hv *hv, const char *uuid, struct error *err);

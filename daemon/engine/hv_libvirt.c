@@ -313,6 +313,7 @@ static void guest_free(struct hv *hv)
 	free(lv->initrd);
 	free(lv->cmdline);
 	free(lv->kernel_version);
+	free(lv->state_dir);
 	free(lv);
 }
 
@@ -327,6 +328,7 @@ static const struct hv_ops ops = {
 	.life = guest_life,
 	.list = guest_list,
 	.verify = hv_guest_verify,
+	.selftest = hv_guest_selftest,
 	.stats = guest_stats,
 	.free = guest_free,
 };
@@ -380,6 +382,19 @@ static unsigned int pick_workers(unsigned int wish)
 	return wish < WORKERS_MAX ? wish : WORKERS_MAX;
 }
 
+static void pick_mechanism(struct hv_libvirt *lv, enum hv_mechanism_wish wish)
+{
+	struct hv_info *info = &lv->base.info;
+	int known = wish == HV_MECHANISM_AUTO ? hv_guest_selftest_known(lv) : -1;
+
+	info->clones_work = wish != HV_MECHANISM_LIBVIRT && known != 0;
+	info->clones_tested = wish != HV_MECHANISM_AUTO || known >= 0;
+	if (!info->clones_work)
+		log_warn("guests are saved whole, by libvirt: %s",
+			 known == 0 ? "QEMU failed the clone self-test" :
+				      "the configuration asks for it");
+}
+
 int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		   hv_gone_fn gone, hv_link_fn link, void *arg, struct hv **ret,
 		   struct error *err)
@@ -408,13 +423,13 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		.cmdline = xstrdup(config->cmdline),
 		.kernel_version = xstrdup(
 			config->kernel_version ? config->kernel_version : ""),
+		.state_dir = xstrdup(config->state_dir),
 		.gid = pick_gid(config, probe.accelerator),
 		.workers = pick_workers(config->workers),
 	};
 	lv->base.info = (struct hv_info){
 		.accelerator = probe.accelerator,
 		.vsock = wants_vsock(config->vsock),
-		.clones_work = true,
 		.gid = lv->gid,
 		.ram_readonly = probe.ram_readonly,
 	};
@@ -425,6 +440,7 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		 lv->kernel_version);
 	snprintf(lv->base.info.cpu_model, sizeof(lv->base.info.cpu_model), "%s",
 		 probe.cpu_model);
+	pick_mechanism(lv, config->mechanism);
 	if (hv_conn_new(config->uri, loop, on_gone, on_link, lv, &lv->conn,
 			err) < 0) {
 		guest_free(&lv->base);

@@ -13,6 +13,13 @@ struct loop;
 
 enum hv_vsock_wish { HV_VSOCK_AUTO = 0, HV_VSOCK_YES, HV_VSOCK_NO };
 
+/* How guests are saved: AUTO clones where a self-test has shown that it works. */
+enum hv_mechanism_wish {
+	HV_MECHANISM_AUTO = 0,
+	HV_MECHANISM_CLONE,
+	HV_MECHANISM_LIBVIRT,
+};
+
 /**
  * struct hv_libvirt_config - Where things are and what is wanted
  * @uri:	libvirt's, for example "qemu:///system"
@@ -31,6 +38,7 @@ struct hv_libvirt_config {
 	const char *uri;
 	enum probe_wish accelerator;
 	enum hv_vsock_wish vsock;
+	enum hv_mechanism_wish mechanism;
 	const char *qemu, *qemu_img;
 	const char *kernel, *initrd, *cmdline;
 	const char *kernel_version;

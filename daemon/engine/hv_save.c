@@ -29,6 +29,8 @@
 #include "base/str.h"
 #include "engine/disk.h"
 #include "engine/hv_monitor.h"
+#include "engine/hv_saving.h"
+#include "engine/hv_whole.h"
 #include "engine/mem_file.h"
 #include "engine/template.h"
 
@@ -41,28 +43,6 @@
 
 #define MIB	       (1ull << 20)
 #define RUN_ON_WAIT_MS 20000
-
-/**
- * struct saving - One save or capture under way
- * @out, @out_fd: The new directory
- * @layers:	Sealed layers the guest has
- * @active:	Name of the one it writes
- * @m:		Manifest as it grows
- */
-struct saving {
-	struct hv_libvirt *lv;
-	const struct guest_spec *spec;
-	const char *template_dir;
-	const char *out;
-	int dir_fd, out_fd;
-	virDomainPtr dom;
-	struct qemu_proc proc;
-	struct mem_map map;
-	struct page_runs runs;
-	unsigned int layers;
-	char active[32];
-	struct snapshot_manifest *m;
-};
 
 int hv_guest_open_proc(const struct guest_spec *spec, struct qemu_proc *ret,
 		       struct error *err)
@@ -123,7 +103,7 @@ void hv_guest_ram_path(const struct guest_spec *spec, const char *template_dir,
 		ret[0] = '\0'; /* no mapping has that name */
 }
 
-static void saving_fini(struct saving *s)
+void saving_fini(struct saving *s)
 {
 	page_runs_free(&s->runs);
 	qemu_proc_close(&s->proc);
@@ -284,12 +264,22 @@ static int write_memory(struct saving *s, struct hv_progress *progress,
 	return 0;
 }
 
+int saving_link_disk(struct saving *s, struct error *err)
+{
+	char name[32];
+
+	disk_layer_name(s->layers, name, sizeof(name));
+	if (disk_link_layers(s->dir_fd, s->out_fd, s->layers, err) < 0)
+		return -1;
+	return disk_seal(s->dir_fd, s->active, s->out_fd, name,
+			 s->spec->slot.uid, err);
+}
+
 /* The disk's part of a save, beside the memory's: the new layer's bytes reach
  * the disk while pages are compressed.
  */
 struct disk_job {
 	struct saving *s;
-	char name[32];
 	int rc;
 	struct error err;
 };
@@ -299,10 +289,7 @@ static void *run_disk_job(void *arg)
 	struct disk_job *job = arg;
 	struct saving *s = job->s;
 
-	job->rc = disk_link_layers(s->dir_fd, s->out_fd, s->layers, &job->err);
-	if (job->rc == 0)
-		job->rc = disk_seal(s->dir_fd, s->active, s->out_fd, job->name,
-				    s->spec->slot.uid, &job->err);
+	job->rc = saving_link_disk(s, &job->err);
 	return NULL;
 }
 
@@ -315,7 +302,6 @@ static int write_parts(struct saving *s, int state_fd,
 	bool beside;
 	int rc;
 
-	disk_layer_name(s->layers, job.name, sizeof(job.name));
 	beside = pthread_create(&thread, NULL, run_disk_job, &job) == 0;
 	if (!beside)
 		run_disk_job(&job);
@@ -358,7 +344,7 @@ static int add_layer(struct saving *s, struct error *err)
 }
 
 /* A long chain becomes one layer. That it does not is no reason to fail. */
-static void merge_layers(struct saving *s)
+void saving_merge_layers(struct saving *s)
 {
 	const char *format = s->template_dir ? "qcow2" : "raw";
 	_cleanup_free_ char *base =
@@ -388,25 +374,39 @@ static void merge_layers(struct saving *s)
 		log_warn("snapshot '%s': %s", s->out, strerror(errno));
 }
 
-/* Step 4. */
-static int commit(struct saving *s, uint64_t *ret_bytes, struct error *err)
+int saving_add_disks(int out_fd, unsigned int layers,
+		     struct snapshot_manifest *m, struct error *err)
 {
 	char name[32];
 
-	for (unsigned int n = 0; n <= s->layers; n++) {
+	for (unsigned int n = 0; n <= layers; n++) {
 		disk_layer_name(n, name, sizeof(name));
-		if ((n == s->layers &&
-		     disk_make_readonly(s->out_fd, name, 0, 0444, err) < 0) ||
-		    snapshot_add_part(s->out_fd, name, s->m, err) < 0)
+		if ((n == layers &&
+		     disk_make_readonly(out_fd, name, 0, 0444, err) < 0) ||
+		    snapshot_add_part(out_fd, name, m, err) < 0)
 			return -1;
 	}
-	if (snapshot_add_part(s->out_fd, SNAPSHOT_MEM, s->m, err) < 0 ||
+	return 0;
+}
+
+uint64_t saving_bytes(const struct snapshot_manifest *m)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < m->n_parts; i++)
+		bytes += m->parts[i].size;
+	return bytes;
+}
+
+/* Step 4. */
+static int commit(struct saving *s, uint64_t *ret_bytes, struct error *err)
+{
+	if (saving_add_disks(s->out_fd, s->layers, s->m, err) < 0 ||
+	    snapshot_add_part(s->out_fd, SNAPSHOT_MEM, s->m, err) < 0 ||
 	    snapshot_add_part(s->out_fd, SNAPSHOT_STATE, s->m, err) < 0 ||
 	    snapshot_commit(s->out, s->out_fd, s->m, err) < 0)
 		return -1;
-	*ret_bytes = 0;
-	for (size_t i = 0; i < s->m->n_parts; i++)
-		*ret_bytes += s->m->parts[i].size;
+	*ret_bytes = saving_bytes(s->m);
 	return 0;
 }
 
@@ -425,7 +425,7 @@ static int save_stopped(struct saving *s, bool keep_running,
 		if (add_layer(s, err) < 0)
 			return -1;
 	} else if (s->layers + 1 > DISK_MERGE_AT) {
-		merge_layers(s);
+		saving_merge_layers(s);
 	}
 	return commit(s, ret_bytes, err);
 }
@@ -468,42 +468,60 @@ static void run_on(struct saving *s)
 			s->spec->uuid, err.msg);
 }
 
+/* The whole of it, by libvirt: the guest is gone when this succeeds. */
+static int save_whole(struct saving *s, bool keep_running, uint64_t *ret_bytes,
+		      struct hv_progress *progress, struct error *err)
+{
+	int rc = stop_guest(s, err);
+
+	if (rc == 0)
+		rc = hv_whole_save(s, keep_running, ret_bytes, progress, err);
+	if (rc < 0 && !s->keep_out) {
+		remove_out(s);
+		run_on(s);
+	}
+	return rc;
+}
+
+static int save_clone(struct saving *s, bool keep_running, uint64_t *ret_bytes,
+		      struct hv_progress *progress, struct error *err)
+{
+	struct error late = { 0 };
+	int rc = stop_guest(s, err);
+
+	if (rc == 0)
+		rc = save_stopped(s, keep_running, ret_bytes, progress, err);
+	if (rc < 0) {
+		remove_out(s);
+		run_on(s);
+	} else if (keep_running) {
+		run_on(s);
+	} else if (hv_guest_destroy(&s->lv->base, s->spec->uuid, &late) < 0) {
+		log_warn("guest '%s' is saved: %s", s->spec->uuid, late.msg);
+	}
+	return rc;
+}
+
 int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
 		  const char *template_dir, const char *snapshot_dir,
 		  bool keep_running, uint64_t *ret_bytes,
 		  struct hv_progress *progress, struct error *err)
 {
-	struct error late = { 0 };
 	struct saving s;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int rc;
 
 	rc = saving_init(&s, hv, spec, template_dir, snapshot_dir,
 			 SNAPSHOT_GUEST, err);
 	if (rc == 0)
 		rc = make_out(&s, err);
-	if (rc < 0) {
-		saving_fini(&s);
-		return err_wrap(err, "save guest '%s'", spec->uuid);
-	}
-	rc = stop_guest(&s, err);
 	if (rc == 0)
-		rc = save_stopped(&s, keep_running, &bytes, progress, err);
-	if (rc < 0) {
-		remove_out(&s);
-		run_on(&s);
-		err_wrap(err, "save guest '%s'", spec->uuid);
-	} else {
-		if (ret_bytes)
-			*ret_bytes = bytes;
-		if (keep_running)
-			run_on(&s);
-		else if (hv_guest_destroy(hv, spec->uuid, &late) < 0)
-			log_warn("guest '%s' is saved: %s", spec->uuid,
-				 late.msg);
-	}
+		rc = (hv->info.clones_work ? save_clone : save_whole)(
+			&s, keep_running, &bytes, progress, err);
+	if (rc == 0 && ret_bytes)
+		*ret_bytes = bytes;
 	saving_fini(&s);
-	return rc;
+	return rc < 0 ? err_wrap(err, "save guest '%s'", spec->uuid) : 0;
 }
 
 static int capture_stopped(struct saving *s, struct hv_progress *progress,
@@ -584,6 +602,9 @@ int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
 
 int hv_guest_verify(struct hv *hv, const char *snapshot_dir, struct error *err)
 {
-	return snapshot_verify(snapshot_dir, ((struct hv_libvirt *)hv)->workers,
-			       err);
+	struct hv_libvirt *lv = (struct hv_libvirt *)hv;
+
+	if (hv_whole_finish(lv, snapshot_dir, err) < 0)
+		return -1;
+	return snapshot_verify(snapshot_dir, lv->workers, err);
 }

@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "engine/disk.h"
 #include "engine/hv_monitor.h"
+#include "engine/hv_whole.h"
 #include "engine/mem_file.h"
 #include "engine/template.h"
 
@@ -38,6 +39,7 @@
  * struct plan - What one guest is made from
  * @template, @snapshot: Manifests; NULL where there is none
  * @own_layers:	Sealed layers of the snapshot
+ * @whole:	The snapshot is libvirt's, complete (hv_whole.h)
  * @ram_path:	What memory maps
  * @layers:	The disk's chain, top first
  */
@@ -48,6 +50,7 @@ struct plan {
 	struct snapshot_manifest *template, *snapshot;
 	int dir_fd, template_fd, snapshot_fd;
 	unsigned int own_layers;
+	bool whole;
 	char ram_path[PATH_MAX];
 	char *layers[HV_XML_LAYERS_MAX];
 	size_t n_layers;
@@ -127,7 +130,8 @@ static int check_snapshot(struct plan *p, struct error *err)
 	if (snapshot_read(p->snapshot_fd, SNAPSHOT_GUEST, p->snapshot, err) < 0)
 		return -1;
 	for (size_t i = 0; i < m->n_parts; i++) {
-		bool mem = !strcmp(m->parts[i].name, SNAPSHOT_MEM);
+		bool mem = !strcmp(m->parts[i].name, SNAPSHOT_MEM) ||
+			   !strcmp(m->parts[i].name, SNAPSHOT_SAVE);
 		char name[32];
 
 		/* Its frames are checked as they are loaded. */
@@ -139,9 +143,11 @@ static int check_snapshot(struct plan *p, struct error *err)
 		if (strcmp(m->parts[i].name, name) == 0)
 			p->own_layers++;
 	}
-	if (!snapshot_manifest_part(m, SNAPSHOT_MEM) ||
-	    !snapshot_manifest_part(m, SNAPSHOT_STATE) || p->own_layers == 0 ||
-	    m->n_parts != p->own_layers + 2u)
+	p->whole = snapshot_manifest_part(m, SNAPSHOT_SAVE);
+	if ((!p->whole && (!snapshot_manifest_part(m, SNAPSHOT_MEM) ||
+			   !snapshot_manifest_part(m, SNAPSHOT_STATE))) ||
+	    p->own_layers == 0 ||
+	    m->n_parts != p->own_layers + (p->whole ? 1u : 2u))
 		return err_set(err, ERR_DATA_LOSS,
 			       "parts are missing from the manifest");
 	if (m->cpu != p->spec->cpu || m->memory_mib != p->spec->memory_mib)
@@ -213,6 +219,7 @@ static void remove_files(int dir_fd)
 
 	unlinkat(dir_fd, GUEST_EMPTY_RAM, 0);
 	unlinkat(dir_fd, GUEST_AGENT_SOCK, 0);
+	unlinkat(dir_fd, GUEST_RESTORE_FILE, 0);
 	unlinkat(dir_fd, DISK_ACTIVE, 0);
 	for (unsigned int n = 0; n <= DISK_LAYERS_MAX; n++) {
 		disk_layer_name(n, name, sizeof(name));
@@ -301,7 +308,7 @@ static int make_domain(const struct plan *p, virDomainPtr *ret,
 		.vsock = lv->base.info.vsock,
 		.ram_path = p->ram_path,
 		.ram_readonly = lv->probe.ram_readonly && p->template,
-		.incoming = from != NULL,
+		.incoming = from && !p->whole,
 		.layers = (const char *const *)p->layers,
 		.n_layers = p->n_layers,
 	};
@@ -312,6 +319,9 @@ static int make_domain(const struct plan *p, virDomainPtr *ret,
 	if (hv_conn_get(lv->conn, &c, err) < 0 ||
 	    hv_xml_build(p->spec, &opt, &xml, err) < 0)
 		return -1;
+	if (p->whole)
+		return hv_whole_restore(c, p->spec, p->snapshot_fd, xml, ret,
+					err);
 	dom = virDomainCreateXML(c, xml, from ? VIR_DOMAIN_START_PAUSED : 0);
 	if (!dom)
 		return hv_conn_error(err, "start guest '%s'", p->spec->uuid);
@@ -423,9 +433,9 @@ static int let_go(const struct plan *p, virDomainPtr dom, struct error *err)
 
 	if (!from)
 		return 0;
-	if (p->snapshot && load_pages(p, err) < 0)
+	if (p->snapshot && !p->whole && load_pages(p, err) < 0)
 		return -1;
-	if (load_state(p, dom, err) < 0)
+	if (!p->whole && load_state(p, dom, err) < 0)
 		return -1;
 	if (virDomainResume(dom) < 0)
 		return hv_conn_error(err, "run guest '%s'", p->spec->uuid);
@@ -552,7 +562,14 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 	}
 	if (rc > 0)
 		waiting = hv_monitor_is_waiting(dom, err);
-	if (waiting == 0) {
+	if (waiting > 0 && p.whole) {
+		/* libvirt brings up its own: the clone only was in time. */
+		rc = hv_guest_destroy(hv, spec->uuid, err);
+		if (rc == 0)
+			rc = start_planned(&p, false, err);
+		if (rc < 0)
+			give_up(&p);
+	} else if (waiting == 0) {
 		rc = run_on(spec, p.dir_fd, dom, err);
 	} else if (waiting > 0) {
 		rc = snapshot_dir ? exchange_disk(&p, dom, err) : 0;

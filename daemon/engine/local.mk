@@ -25,8 +25,10 @@ libengine_a_SOURCES += \
 	%D%/hv_guest.h \
 	%D%/hv_libvirt.c %D%/hv_libvirt.h \
 	%D%/hv_monitor.c %D%/hv_monitor.h \
-	%D%/hv_save.c \
+	%D%/hv_save.c %D%/hv_saving.h \
+	%D%/hv_selftest.c \
 	%D%/hv_start.c \
+	%D%/hv_whole.c %D%/hv_whole.h \
 	%D%/hv_xml.c %D%/hv_xml.h \
 	%D%/mem_file.c %D%/mem_file.h \
 	%D%/mem_index.c %D%/mem_index.h \
@@ -129,6 +131,8 @@ libengine_a_SOURCES += \
 	%D%/sandbox_start.c \
 	%D%/saves.c \
 	%D%/saves.h \
+	%D%/selftest.c \
+	%D%/selftest.h \
 	%D%/slots.c \
 	%D%/slots.h \
 	%D%/spec_check.c \

@@ -17,6 +17,7 @@ static const char *const hv_names[] = {
 	[HV_LIST] = "list",
 	[HV_VERIFY] = "verify",
 	[HV_STATS] = "stats",
+	[HV_SELFTEST] = "selftest",
 };
 
 void tally_add(struct tally *tally, const char *name, uint64_t n)

@@ -42,8 +42,12 @@ static size_t find_problems(struct engine *e, char *ret[PROBLEMS_MAX])
 	if (!e->hv_up)
 		ret[n++] = xstrdup("libvirt does not answer");
 	if (!e->hv->info.clones_work)
-		ret[n++] = xstrdup("QEMU failed the clone self-test: "
-				   "snapshots are saved whole");
+		ret[n++] = xasprintf("%s: guests boot cold, and are saved "
+				     "whole by libvirt",
+				     e->config->mechanism ==
+						     CONFIG_MECHANISM_LIBVIRT ?
+					     "[snapshots] mechanism = libvirt" :
+					     "QEMU failed the clone self-test");
 	if (quota_check_disk(e->quota, e->config->state_dir, &err) < 0)
 		ret[n++] = xstrdup(err.msg);
 	if (image_count(e->images) == 0)

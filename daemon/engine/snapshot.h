@@ -3,6 +3,7 @@
  *
  *	sandbox.mem.zst	   pages written since the template (mem_file.h)
  *	sandbox.state.zst  QEMU's device state, one zstd frame
+ *	sandbox.save.zst   in the place of both: all of it, as libvirt saved it
  *	disk.<n>.qcow2	   the guest's own sealed disk layers (disk.h)
  *	manifest	   all that with sizes and checksums; written last
  *
@@ -16,6 +17,7 @@
 
 #define SNAPSHOT_MEM	 "sandbox.mem.zst"
 #define SNAPSHOT_STATE	 "sandbox.state.zst"
+#define SNAPSHOT_SAVE	 "sandbox.save.zst"
 #define TEMPLATE_RAM	 "template.ram"
 #define TEMPLATE_STATE	 "template.state"
 #define TEMPLATE_DISK	 "disk.qcow2"

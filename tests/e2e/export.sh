@@ -6,26 +6,6 @@
 . "$(dirname "$0")/lib.sh"
 start_node
 
-netns=sbxe2e$$
-chmod 0711 "$work" # guests' users reach their files below
-
-# node_beside NAME COMMAND [OPTION..] - scripts/node for another node
-node_beside() {
-    local name=$1 command=$2
-    shift 2
-    ip netns exec "$netns$name" "$top/scripts/node" "$command" --state "$work/$name" "$@"
-}
-
-start_beside() { # NAME [FILES OF THE FIRST NODE'S STATE..]
-    local name=$1
-    shift
-    mkdir -p "$work/$name"
-    (cd "$state" && cp -a --reflink=auto kernel "$@" "$work/$name/")
-    ip netns add "$netns$name"
-    ip netns exec "$netns$name" ip link set lo up
-    node_beside "$name" up >"$work/$name.log" 2>&1 || { cat "$work/$name.log"; return 1; }
-}
-
 on_other() { SANDBOXD_CONNECT=unix:$work/other/run/node.sock "$ctl" "$@"; }
 
 # All that imports leave on the other node.
@@ -42,7 +22,7 @@ import_it() {
 # the stream is in $work/stream, and on the first node nothing is left of it.
 prepare() (
     set -e
-    start_beside other images
+    start_beside other
     create --memory 2048
     "$ctl" exec "$id" -- sh -c 'echo kept >/root/f; head -c 3000000 /dev/urandom >/dev/shm/m; sha256sum </dev/shm/m >/root/sum'
     "$ctl" exec "$id" -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >/root/count; sleep 0.1; done' >/dev/null 2>&1 &
@@ -152,22 +132,11 @@ test_a_full_disk_is_told_before_anything_is_written() {
 
 test_a_node_without_the_image_says_so() {
     start_beside bare
+    rm -r "$work"/bare/images/*
+    node_beside bare restart >"$work/bare.log" 2>&1
     export SANDBOXD_CONNECT=unix:$work/bare/run/node.sock
     refused IMAGE_NOT_FOUND "import it first" "$ctl" snapshot import "$work/stream"
     expect "" "$(ls -A "$work/bare/snapshots" "$work/bare/templates" | grep -v ':$\|^$')"
-}
-
-finish() {
-    local name
-    for id in $(cat "$work/made" 2>/dev/null); do
-        "$ctl" terminate "$id" >/dev/null 2>&1
-    done
-    for name in other bare; do
-        node_beside "$name" down >/dev/null 2>&1
-        ip netns del "$netns$name" 2>/dev/null
-    done
-    [ -z "$own_node" ] || "$top/scripts/node" down --state "$NODE_STATE" >/dev/null 2>&1
-    rm -rf "$work"
 }
 
 prepare >"$work/out" 2>&1 || {

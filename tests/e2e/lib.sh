@@ -32,7 +32,39 @@ start_node() {
     export SANDBOXD_CONNECT=$socket
 }
 
+# ---- other nodes, each with a state directory and a network namespace ----
+
+netns=sbxe2e$$
+
+# node_beside NAME COMMAND [OPTION..] - scripts/node for another node
+node_beside() {
+    local name=$1 command=$2
+    shift 2
+    ip netns exec "$netns$name" "$top/scripts/node" "$command" --state "$work/$name" "$@"
+}
+
+# start_beside NAME [OPTION..] - with kernel and images of this one
+start_beside() {
+    local name=$1
+    shift
+    chmod 0711 "$work" # guests' users reach their files below
+    mkdir -p "$work/$name"
+    (cd "$state" && cp -a --reflink=auto kernel images "$work/$name/")
+    echo "$name" >>"$work/beside"
+    ip netns add "$netns$name"
+    ip netns exec "$netns$name" ip link set lo up
+    node_beside "$name" up "$@" >"$work/$name.log" 2>&1 || {
+        cat "$work/$name.log"
+        return 1
+    }
+}
+
 finish() {
+    local name
+    for name in $(cat "$work/beside" 2>/dev/null); do
+        node_beside "$name" down >/dev/null 2>&1
+        ip netns del "$netns$name" 2>/dev/null
+    done
     for id in "${made[@]:-}"; do
         [ -z "$id" ] || "$ctl" terminate "$id" >/dev/null 2>&1
     done

@@ -215,6 +215,16 @@ static int stats(struct hv *hv, const char *uuid, uint64_t *ret_cpu_ms,
 	return 0;
 }
 
+static int selftest(struct hv *hv, const struct guest_spec *spec,
+		    struct error *err)
+{
+	(void)hv;
+	(void)spec;
+	if (world.clones_fail)
+		return err_set(err, ERR_CONFLICT, "the clone does not run");
+	return 0;
+}
+
 static void fake_free(struct hv *hv)
 {
 	free(hv);
@@ -231,6 +241,7 @@ static const struct hv_ops ops = {
 	.life = life,
 	.list = list_all,
 	.verify = verify,
+	.selftest = selftest,
 	.stats = stats,
 	.free = fake_free,
 };
@@ -241,6 +252,7 @@ int fake_hv_new(struct hv **ret)
 	(*ret)->ops = &ops;
 	(*ret)->info = (struct hv_info){ .accelerator = HV_ACCEL_KVM,
 					 .clones_work = true,
+					 .clones_tested = !world.clones_fail,
 					 .qemu_version = "7",
 					 .kernel_version = "6" };
 	if (world.cpu_model)

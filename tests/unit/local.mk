@@ -99,7 +99,8 @@ tests_unit_test_front_guest_SOURCES = %D%/test_front_guest.c $(FRONT_RIG)
 tests_unit_test_front_guest_LDADD = $(FRONT_RIG_LIBS)
 # Guests' XML, memory, disks and snapshots.
 UNIT_TESTS += %D%/test_hv_xml %D%/test_mem_file %D%/test_mem_pages \
-	%D%/test_snapshot %D%/test_disk
+	%D%/test_snapshot %D%/test_disk %D%/test_whole
+%C%_test_whole_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 %C%_test_hv_xml_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 %C%_test_mem_file_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 %C%_test_mem_pages_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

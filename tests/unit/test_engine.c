@@ -836,6 +836,36 @@ static void refused_import(const char *reason, const char *word)
 	assert_int_equal(files("templates"), 0);
 }
 
+static void a_node_that_cannot_clone_boots_cold_and_says_so(void **state)
+{
+	NODE(GetNode, GET_NODE);
+	Sandbox__Node__V1__GetNodeResponse *r;
+
+	(void)state;
+	stop();
+	world.clones_fail = true;
+	start();
+	while (rig.e->testing)
+		tick();
+	assert_true(create("a", ""));
+	settle();
+	assert_int_equal(files("templates"), 0);
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	assert_true(call("GetNode", &m.base));
+	r = sandbox__node__v1__get_node_response__unpack(
+		NULL, world.answer_len, world.answer);
+	assert_non_null(r);
+	assert_string_equal(r->snapshot_mechanism, "save");
+	assert_int_equal(r->n_problems, 1);
+	assert_non_null(strstr(r->problems[0], "self-test"));
+	sandbox__node__v1__get_node_response__free_unpacked(r, NULL);
+	fitting_sample();
+	parcel_sample.platform.cpu_model = (char *)(uintptr_t) "";
+	refused_import("DATA_LOSS", "cpu_model");
+	fitting_sample();
+	refused_import("UNAVAILABLE", "cannot clone");
+}
+
 static void snapshots_of_other_hosts_are_refused_by_what_differs(void **state)
 {
 	(void)state;
@@ -1031,6 +1061,7 @@ int main(int argc, char **argv)
 		T(creates_share_the_building_of_a_template),
 		T(another_cpu_needs_templates_and_clones_of_its_own),
 		T(snapshots_of_other_hosts_are_refused_by_what_differs),
+		T(a_node_that_cannot_clone_boots_cold_and_says_so),
 		T(forks_are_sandboxes_of_their_own),
 		T(one_fork_that_fails_takes_all_back),
 		T(a_restore_replaces_the_guest),
