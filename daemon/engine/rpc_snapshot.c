@@ -121,7 +121,7 @@ int rpc_restore_sandbox(struct call *call, struct error *err)
 	struct snapshot *s;
 
 	if (rpc_sandbox(e, req->sandbox_id, &sb, err) < 0 ||
-	    snapshot_get(e, req->snapshot_id, &s, err) < 0)
+	    snapshot_get_of(e, sb->row.id, req->snapshot_id, &s, err) < 0)
 		return -1;
 	if (strcmp(s->row.sandbox_id, sb->row.id) != 0)
 		return err_field(err, "snapshot_id",

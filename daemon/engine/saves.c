@@ -66,6 +66,21 @@ int snapshot_get(struct engine *e, const char *id_or_name,
 	return 0;
 }
 
+int snapshot_get_of(struct engine *e, const char *sandbox_id,
+		    const char *id_or_name, struct snapshot **ret,
+		    struct error *err)
+{
+	if (id_or_name[0])
+		list_for_each(&e->snapshots, s, struct snapshot, link)
+			if (!s->removed && !s->row.internal &&
+			    !strcmp(s->row.sandbox_id, sandbox_id) &&
+			    !strcmp(s->row.name, id_or_name)) {
+				*ret = s;
+				return 0;
+			}
+	return snapshot_get(e, id_or_name, ret, err);
+}
+
 bool snapshot_name_taken(struct engine *e, const char *sandbox_id,
 			 const char *name)
 {

@@ -30,6 +30,10 @@ struct snapshot *snapshot_find(struct engine *e, const char *id);
 /* By id, or by name if only one has it. 0, or -1: SNAPSHOT_NOT_FOUND. */
 int snapshot_get(struct engine *e, const char *id_or_name,
 		 struct snapshot **ret, struct error *err);
+/* The same, but of one sandbox's if it has such a one. */
+int snapshot_get_of(struct engine *e, const char *sandbox_id,
+		    const char *id_or_name, struct snapshot **ret,
+		    struct error *err);
 bool snapshot_name_taken(struct engine *e, const char *sandbox_id,
 			 const char *name);
 void snapshot_use(struct snapshot *snapshot);
