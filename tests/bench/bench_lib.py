@@ -26,7 +26,7 @@ CTL = os.path.join(BUILD, "sandboxctl")
 IMAGE = "bench:1"
 MIB = 1 << 20
 MEMORY_MIB = 4096
-PROGRAMS = ["bench_client", "bench_node",
+PROGRAMS = ["bench_client", "bench_node", "bench_net", "bench_rules",
             "peer_init"]
 HOST_NET = "BENCH_HOST_NET"
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -1,5 +1,6 @@
 # What scripts/bench runs.
-EXTRA_PROGRAMS = %D%/bench_client %D%/peer_init %D%/bench_node
+EXTRA_PROGRAMS = %D%/bench_client %D%/peer_init %D%/bench_node \
+	%D%/bench_net %D%/bench_rules
 %C%_bench_client_SOURCES = %D%/bench_client.c %D%/bench_client.h \
 	%D%/bench_rate.c
 %C%_bench_client_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS)
@@ -14,6 +15,9 @@ EXTRA_PROGRAMS = %D%/bench_client %D%/peer_init %D%/bench_node
 %C%_bench_node_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS)
 %C%_bench_node_LDADD = libengine.a libbase.a libgrpc.a $(ENGINE_LIBS) \
 	$(NGHTTP2_LIBS)
+%C%_bench_net_LDADD =
+%C%_bench_rules_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(LIBNL_CFLAGS)
+%C%_bench_rules_LDADD = $(ENGINE_LIBS)
 EXTRA_DIST += %D%/recipe %D%/bench_lib.py \
 	%D%/bench_peer.py %D%/bench_guest.py %D%/bench_create.py \
-	%D%/bench_pause.py %D%/bench_engine.py
+	%D%/bench_pause.py %D%/bench_engine.py %D%/bench_network.py
