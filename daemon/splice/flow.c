@@ -40,7 +40,6 @@
 #define ACCEPTS	       32  /* at once */
 #define ACCEPT_REST_MS 100 /* when descriptors ran out */
 #define RETRY_MS       20
-#define ROUNDS	       8 /* of reading, before it is another flow's turn */
 #define LINGER_BYTES   65536u
 #define KEEP_IDLE_S    120
 #define KEEP_EVERY_S   30
@@ -87,8 +86,6 @@ struct flows {
 	bool stopped;
 	struct load *loads;
 };
-
-static void pump(struct flow *f);
 
 /* ---- sockets ------------------------------------------------------------ */
 
@@ -378,61 +375,59 @@ static void let_go(struct flow *f)
 		f->in.raw = true;
 }
 
-/* 1: go on, 0: no more for now, -1: it is gone. */
-static int pump_out(struct flow *f)
+/* False: it is gone. */
+static bool pump_out(struct flow *f)
 {
-	enum half_result r = half_read(&f->out);
-
-	if (r == HALF_BROKEN)
-		return -1;
+	if (half_read(&f->out) == HALF_BROKEN) {
+		flow_free(f, true);
+		return false;
+	}
 	if (!f->out.raw) {
 		if (!look(f))
-			return -2;
+			return false;
 		let_go(f);
 	}
-	if (half_write(&f->out) == HALF_BROKEN)
-		return -1;
-	return r == HALF_MOVED && !f->out.eof;
+	if (half_write(&f->out) == HALF_BROKEN) {
+		flow_free(f, true);
+		return false;
+	}
+	return true;
 }
 
-static int pump_in(struct flow *f)
+static bool pump_in(struct flow *f)
 {
 	size_t had = f->in.n;
-	enum half_result r = half_read(&f->in);
 
-	if (r == HALF_BROKEN)
-		return -1;
+	if (half_read(&f->in) == HALF_BROKEN) {
+		flow_free(f, true);
+		return false;
+	}
 	if (!f->in.raw && f->in.n > had) {
 		if (look_server(&f->look, f->in.buffer + had, f->in.n - had) ==
 		    PEEK_BAD) {
 			f->in.n = 0;
 			refuse_looked(f);
-			return -2;
+			return false;
 		}
 		f->in.pass = f->in.n;
 		let_go(f);
 	}
-	if (half_write(&f->in) == HALF_BROKEN)
-		return -1;
-	return r == HALF_MOVED && !f->in.eof;
+	if (half_write(&f->in) == HALF_BROKEN) {
+		flow_free(f, true);
+		return false;
+	}
+	return true;
 }
 
-static void pump(struct flow *f)
+/* Once each way that something may have come of: for more we are woken again,
+ * after others had their turn. What the server says may set free what waits in
+ * the other direction.
+ */
+static void pump(struct flow *f, bool out, bool in)
 {
-	int out = 1, in = 1;
-
-	for (int i = 0; (out > 0 || in > 0) && i < ROUNDS; i++) {
-		in = pump_in(f);
-		if (in == -2)
-			return;
-		out = in < 0 ? -1 : pump_out(f);
-		if (out == -2)
-			return;
-		if (in < 0 || out < 0) {
-			flow_free(f, true);
-			return;
-		}
-	}
+	out = out || !f->in.raw;
+	if ((in && !pump_in(f)) || (out && !pump_out(f)))
+		return;
 	if (f->out.shut && f->in.shut) {
 		flow_free(f, false);
 		return;
@@ -455,7 +450,7 @@ static void connected(struct flow *f)
 	f->state = OPEN;
 	f->out.to = f->in.from = f->up.fd;
 	let_go(f);
-	pump(f);
+	pump(f, true, false);
 }
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
@@ -463,7 +458,6 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	struct flow *f = arg;
 
 	(void)s;
-	(void)fd;
 	switch (f->state) {
 	case NAMELESS:
 		nameless(f);
@@ -475,8 +469,10 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	case OPEN:
 		if (revents & EPOLLERR)
 			flow_free(f, true);
+		else if (fd == f->guest.fd)
+			pump(f, revents & ~EPOLLOUT, revents & EPOLLOUT);
 		else
-			pump(f);
+			pump(f, revents & EPOLLOUT, revents & ~EPOLLOUT);
 		break;
 	case LINGERING:
 		linger(f);

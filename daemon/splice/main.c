@@ -14,6 +14,7 @@
 #include "splice/engine_link.h"
 #include "splice/flow.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 #define ENGINE_FD 3
@@ -33,6 +34,9 @@ static int run(uid_t uid, gid_t gid)
 	struct error err;
 	int rc;
 
+	/* splice(2) to a socket whose peer is gone: it has no flag against it.
+	 */
+	signal(SIGPIPE, SIG_IGN);
 	if (loop_new(&loop, &err) < 0 || jail_enter(&jail, &err) < 0 ||
 	    engine_link_new(loop, ENGINE_FD, &link, &err) < 0) {
 		log_err("%s", err.msg);

@@ -3,6 +3,8 @@
 # The network with real taps and nftables, in namespaces that end with it.
 # usage: run.sh [--list] [--break] [--no-break] [PATTERN]..
 #
+# --speed [SECONDS] measures instead of testing.
+#
 # Patterns choose tests: tests/net/run.sh 'n0*'. Each test is also run with the
 # rule that it is about taken out, and must then fail; --break: only those that
 # have such a rule; --no-break: without that. RACES, FLOOD: how many (2000, 30000).
@@ -15,5 +17,9 @@ for tool in nft ip python3 unshare; do
 done
 unshare -nmp true 2>/dev/null || { echo "no namespaces: skipped"; exit 77; }
 [ -c /dev/net/tun ] || { echo "no /dev/net/tun: skipped"; exit 77; }
-exec unshare -nmp --fork --kill-child --mount-proc \
-	python3 "$src/harness.py" "$@"
+script=harness.py
+if [ "$1" = --speed ]; then
+	script=speed.py
+	shift
+fi
+exec unshare -nmp --fork --kill-child --mount-proc python3 "$src/$script" "$@"

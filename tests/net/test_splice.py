@@ -633,6 +633,28 @@ def the_rate_toward_a_guest_holds_through_the_splice(rig):
     assert n > BIG and took > 0.7 * BIG * 8 / 40e6, took
 
 
+def go_away(count):
+    """Streams left in the middle, by closing and by resetting."""
+    for i in range(count):
+        c = socket.create_connection((SITE, 80), 5)
+        if i % 2:
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                         struct.pack("ii", 1, 0))
+        c.sendall(get("site.test", "/big"))
+        c.recv(1 << 16)
+        c.close()
+
+
+@test()
+def guests_that_go_away_in_a_stream_harm_nobody(rig):
+    g = guest(rig, names=("site.test",))
+    pid = rig.net.helpers()["sandboxd-splice"]
+    live = start_talk(g, tls_socket, 2)
+    in_ns(g, go_away, 60)
+    assert end_of(live)[0] == "alive"
+    assert rig.net.helpers()["sandboxd-splice"] == pid
+
+
 # ---- limits ----------------------------------------------------------------
 
 def hold(ip, port, count, send=b"", ask=None):
