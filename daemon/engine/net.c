@@ -441,6 +441,7 @@ int net_traffic(struct net *net, const struct slot *slot,
 	    count_set(net, NETPOL_ALLOWED, slot->tap, &c.allowed, err) < 0 ||
 	    count_set(net, NETPOL_DENIED, slot->tap, &c.denied, err) < 0)
 		return -1;
+	c.denied += net->misnamed[slot->number];
 	/* What the host receives the guest has sent. */
 	c.rx_bytes = l.tx_bytes;
 	c.rx_packets = l.tx_packets;

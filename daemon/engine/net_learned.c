@@ -21,6 +21,16 @@ static void drop(struct learned_table *t, size_t i)
 	t->entries[i] = t->entries[--t->n];
 }
 
+/* FNV-1a. */
+uint32_t learned_hash(const char *name)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 16777619u;
+	return h;
+}
+
 /* The entry to go, so that there is room for one of @name; t->n: none. */
 static size_t victim(const struct learned_table *t, const char *name)
 {
@@ -72,6 +82,8 @@ bool learned_put(struct learned_table *t, const char *name, uint32_t address,
 	bool evicted = false;
 	size_t out;
 
+	t->gone = false;
+
 	for (size_t i = 0; i < t->n; i++) {
 		struct learned *e = &t->entries[i];
 
@@ -84,6 +96,9 @@ bool learned_put(struct learned_table *t, const char *name, uint32_t address,
 	out = victim(t, name);
 	if (out < t->n) {
 		*ret_evicted = t->entries[out].address;
+		t->gone = true;
+		t->gone_address = t->entries[out].address;
+		t->gone_name = learned_hash(t->entries[out].name);
 		drop(t, out);
 		/* Another name may have brought it as well. */
 		evicted = !learned_has(t, *ret_evicted) &&
@@ -125,8 +140,8 @@ static int longest_first(const void *a, const void *b)
 {
 	const struct learned *x = a, *y = b;
 
-	return x->expires_ms > y->expires_ms ? -1
-					     : x->expires_ms < y->expires_ms;
+	return x->expires_ms > y->expires_ms ? -1 :
+					       x->expires_ms < y->expires_ms;
 }
 
 void learned_sort(struct learned_table *t)

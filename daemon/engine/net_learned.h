@@ -18,9 +18,16 @@ struct learned {
 	char *name;	     /* lower case, as asked */
 };
 
+/**
+ * struct learned_table
+ * @gone, @gone_address, @gone_name: Whether an entry had to go for the last one
+ *		that was put, and which (its name's hash)
+ */
 struct learned_table {
 	struct learned *entries;
 	size_t n, room;
+	bool gone;
+	uint32_t gone_address, gone_name;
 };
 
 void learned_fini(struct learned_table *t);
@@ -34,6 +41,9 @@ void learned_fini(struct learned_table *t);
  */
 bool learned_put(struct learned_table *t, const char *name, uint32_t address,
 		 uint64_t expires_ms, uint32_t *ret_evicted);
+
+/* A name as one number, for the kernel's sets. */
+uint32_t learned_hash(const char *name);
 
 /* Forget those that have expired. */
 void learned_expire(struct learned_table *t, uint64_t now_ms);

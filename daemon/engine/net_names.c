@@ -40,12 +40,17 @@ void net_put_learned(struct nft_batch *b, const struct net_slot *s,
 		     bool there)
 {
 	uint32_t groups = net_groups_of_name(s, name);
+	bool bound = false;
 
 	for (unsigned int g = 0; g < s->plan.n_groups; g++) {
 		if (groups & 1u << g)
 			netpol_learn(b, s->slot.number, g, address, timeout_ms,
 				     comment(name), there);
+		bound |= groups & 1u << g && s->plan.groups[g].verify;
 	}
+	if (bound && comment(name))
+		netpol_learn_name(b, s->slot.number, address,
+				  learned_hash(name), timeout_ms, name, there);
 }
 
 /* The longest life first: a
@@ -137,6 +142,9 @@ static int learn(struct net *net, const struct resolver_learn *learn,
 		if (learned_put(t, learn->name, a, loop_now_ms() + timeout,
 				&evicted))
 			forget_everywhere(&b, s, evicted);
+		if (t->gone && plan_binds(&s->plan))
+			netpol_forget_name(&b, learn->slot, t->gone_address,
+					   t->gone_name);
 		net_put_learned(&b, s, learn->name, a, timeout, true);
 	}
 	rc = nft_commit(net->nft, &b, err);
@@ -166,8 +174,8 @@ static bool rule_covers(const struct net_rule *r, const char *target,
 		       (ntohl(in.s_addr) & r->mask) == r->network;
 	if (protocol || have < want || strcmp(target + have - want, r->target))
 		return false;
-	return r->wildcard ? have > want && target[have - want - 1] == '.'
-			   : have == want;
+	return r->wildcard ? have > want && target[have - want - 1] == '.' :
+			     have == want;
 }
 
 void net_note_denial(struct net *net, uint32_t slot, const char *target,

@@ -43,6 +43,7 @@ struct net {
 	struct resolver_link *resolver;
 	struct splice_link *splice;
 	struct grants *grants; /* what the splice has open */
+	uint64_t *misnamed;    /* by slot: refused for their names */
 	struct denials *denials;
 	struct netpol_node node;
 	struct hard_range hard[HARD_RANGES_MAX];

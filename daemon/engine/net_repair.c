@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "engine/link.h"
 #include "engine/net_taps.h"
+#include "engine/netpol_rule.h"
 #include "engine/netpol_splice.h"
 #include "engine/nft.h"
 #include "engine/nft_expr.h"
@@ -221,7 +222,7 @@ static void load_elem(const struct nft_got_elem *e, void *arg)
 	uint32_t address, evicted;
 
 	/* Names too long for a comment are looked up again. */
-	if (e->key_len != sizeof(address) || !e->comment[0] || !e->expires_ms)
+	if (e->key_len < sizeof(address) || !e->comment[0] || !e->expires_ms)
 		return;
 	memcpy(&address, e->key, sizeof(address));
 	learned_put(load->t, e->comment, ntohl(address),
@@ -267,6 +268,10 @@ static int take_stock(struct net *net, bool *ret_base, struct error *err)
 				nft_each_elem(net->nft, NFPROTO_INET, name,
 					      load_elem, &load, NULL);
 		}
+		netpol_slot_name(name, 'v', i);
+		if (net->have[i].names)
+			nft_each_elem(net->nft, NFPROTO_INET, name, load_elem,
+				      &load, NULL);
 	}
 	for (uint32_t i = 0; i < net->config.slots; i++)
 		net->unswept |= net->have[i].slot;

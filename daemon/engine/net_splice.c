@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -68,11 +69,13 @@ static struct net_slot *slot_of(struct net *net, const struct splice_flow *f)
 	return s && s->ifindex == f->ifindex ? s : NULL;
 }
 
+/* Counted and listed as what the packet filter refuses. */
 static void note(struct net *net, const struct splice_flow *f, const char *why)
 {
 	struct in_addr in = { htonl(f->address) };
 	char address[INET_ADDRSTRLEN], rule[64];
 
+	net->misnamed[f->slot]++;
 	inet_ntop(AF_INET, &in, address, sizeof(address));
 	snprintf(rule, sizeof(rule), RULE "%s", why);
 	net_note_denial(net, f->slot, f->name[0] ? f->name : address, address,
@@ -177,6 +180,7 @@ void net_splice_recheck(struct net *net, uint32_t slot)
 void net_splice_cut(struct net *net, uint32_t slot)
 {
 	end(net, slot, NULL);
+	net->misnamed[slot] = 0;
 }
 
 int net_splice_open(struct net *net, struct error *err)
@@ -187,6 +191,7 @@ int net_splice_open(struct net *net, struct error *err)
 	if (listener < 0)
 		return -1;
 	net->grants = grants_new();
+	net->misnamed = xcalloc(net->config.slots, sizeof(*net->misnamed));
 	return splice_link_new(net->loop, &net->config, listener, &splice_ops,
 			       net, &net->splice, err);
 }
@@ -195,4 +200,5 @@ void net_splice_close(struct net *net, bool keep)
 {
 	net->splice = splice_link_free(net->splice, keep);
 	net->grants = grants_free(net->grants);
+	free(net->misnamed);
 }

@@ -97,6 +97,16 @@ void netpol_learn(struct nft_batch *b, uint32_t number, unsigned int group,
 void netpol_forget(struct nft_batch *b, uint32_t number, unsigned int group,
 		   uint32_t address);
 
+/* Which names brought an address that is bound to them, beside netpol_learn();
+ * nothing looks that up but whoever takes over after a restart. @hash: of the
+ * name.
+ */
+void netpol_learn_name(struct nft_batch *b, uint32_t number, uint32_t address,
+		       uint32_t hash, uint64_t timeout_ms, const char *name,
+		       bool there);
+void netpol_forget_name(struct nft_batch *b, uint32_t number, uint32_t address,
+			uint32_t hash);
+
 /* "l<number>g<group>" */
 void netpol_group_name(char ret[32], uint32_t number, unsigned int group);
 

@@ -235,6 +235,9 @@ static void empty_sets(struct nft_batch *b, uint32_t number,
 	netpol_slot_name(name, 'a', number);
 	if (have->allow)
 		nft_set_flush(b, name);
+	netpol_slot_name(name, 'v', number);
+	if (have->names)
+		nft_set_flush(b, name);
 	for (unsigned int g = 0; g < 32; g++) {
 		netpol_group_name(name, number, g);
 		if (have->groups & 1u << g)
@@ -446,7 +449,7 @@ void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
 	else
 		nft_chain_add(b, chain);
 	if (have->names)
-		netpol_splice_flush(b, slot->number);
+		netpol_splice_flush(b, slot->number, !have->empty);
 	policy_del(b, slot->number, have);
 	if (has_limits(plan))
 		limit_chains(b, slot, plan, have->limits);
@@ -532,7 +535,7 @@ void netpol_objects_del(struct nft_batch *b, uint32_t number,
 		nft_chain_del(b, chain);
 	}
 	if (have->names) {
-		netpol_splice_flush(b, number);
+		netpol_splice_flush(b, number, false);
 		netpol_splice_del(b, number);
 	}
 	policy_del(b, number, have);
@@ -575,6 +578,40 @@ void netpol_forget(struct nft_batch *b, uint32_t number, unsigned int group,
 	netpol_group_name(set, number, group);
 	nft_elems_add(b, set, &e, 1);
 	nft_elems_del(b, set, &e, 1);
+}
+
+static void names_elem(struct nft_batch *b, uint32_t number, uint32_t address,
+		       uint32_t hash, uint64_t timeout_ms, const char *name,
+		       bool del)
+{
+	uint32_t key[2] = { htonl(address), hash };
+	struct nft_elem e = { .key = (uint8_t *)key,
+			      .key_len = sizeof(key),
+			      .timeout_ms = timeout_ms,
+			      .comment = name };
+	char set[32];
+
+	netpol_slot_name(set, 'v', number);
+	if (del)
+		nft_elems_del(b, set, &e, 1);
+	else
+		nft_elems_add(b, set, &e, 1);
+}
+
+void netpol_learn_name(struct nft_batch *b, uint32_t number, uint32_t address,
+		       uint32_t hash, uint64_t timeout_ms, const char *name,
+		       bool there)
+{
+	if (there)
+		netpol_forget_name(b, number, address, hash);
+	names_elem(b, number, address, hash, timeout_ms, name, false);
+}
+
+void netpol_forget_name(struct nft_batch *b, uint32_t number, uint32_t address,
+			uint32_t hash)
+{
+	names_elem(b, number, address, hash, 1000, NULL, false);
+	names_elem(b, number, address, hash, 0, NULL, true);
 }
 
 /* ---- what is there after a restart -------------------------------------- */

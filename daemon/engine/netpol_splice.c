@@ -24,6 +24,9 @@
  * that is cut, the next packet is judged anew and answered by a reset. Resets
  * themselves may leave: they carry nothing, and the other side should know.
  *
+ * Which names brought an address is in v<N>, by address and the name's hash, for
+ * the next process: the sets that rules look up hold each address once.
+ *
  * What comes back to the guest passes output, not forward: its rate is limited
  * here as well.
  */
@@ -53,6 +56,8 @@ static const struct {
 	{ "divert", "nat", NF_INET_PRE_ROUTING, PRIORITY_REDIRECT },
 	{ "local-out", "filter", NF_INET_LOCAL_OUT, PRIORITY_FILTER },
 };
+/* A slot's own: where its connections are diverted, admitted, go on. */
+static const char chain_letters[] = "ncu";
 static const char *const plain[] = { "to-splice", "splice-input", "upstream",
 				     "upstream-new" };
 
@@ -323,10 +328,18 @@ static void upstream_chain(struct nft_batch *b, const struct slot *slot,
 void netpol_splice_slot(struct nft_batch *b, const struct slot *slot,
 			const struct plan *plan, bool there)
 {
-	char chain[32];
+	char chain[32], set[32];
+	const struct nft_set_spec names = { .name = set,
+					    .n_types = 2,
+					    .timeout = true,
+					    .types = { NFT_TYPE_ADDRESS,
+						       NFT_TYPE_MARK } };
 
-	for (int i = 0; i < 2 && !there; i++) {
-		netpol_slot_name(chain, "nu"[i], slot -> number);
+	netpol_slot_name(set, 'v', slot->number);
+	if (!there)
+		nft_set_add(b, &names);
+	for (const char *c = "nu"; *c && !there; c++) {
+		netpol_slot_name(chain, *c, slot->number);
 		nft_chain_add(b, chain);
 	}
 	redirect_chain(b, slot->number, plan);
@@ -356,7 +369,7 @@ void netpol_splice_elems(struct nft_batch *b, bool add, const struct slot *slot)
 
 	nft_key_ifname(key, slot->tap);
 	for (int i = 0; i < 3; i++)
-		netpol_slot_name(chains[i], "ncu"[i], slot -> number);
+		netpol_slot_name(chains[i], chain_letters[i], slot->number);
 	for (size_t i = 0; i < sizeof(elems) / sizeof(elems[0]); i++) {
 		if (add)
 			nft_elems_add(b, elems[i].set, &elems[i].elem, 1);
@@ -365,12 +378,15 @@ void netpol_splice_elems(struct nft_batch *b, bool add, const struct slot *slot)
 	}
 }
 
-void netpol_splice_flush(struct nft_batch *b, uint32_t number)
+void netpol_splice_flush(struct nft_batch *b, uint32_t number, bool names)
 {
 	char chain[32];
 
+	netpol_slot_name(chain, 'v', number);
+	if (names)
+		nft_set_flush(b, chain);
 	for (int i = 0; i < 3; i++) {
-		netpol_slot_name(chain, "ncu"[i], number);
+		netpol_slot_name(chain, chain_letters[i], number);
 		nft_chain_flush(b, chain);
 	}
 }
@@ -380,7 +396,9 @@ void netpol_splice_del(struct nft_batch *b, uint32_t number)
 	char chain[32];
 
 	for (int i = 0; i < 3; i++) {
-		netpol_slot_name(chain, "ncu"[i], number);
+		netpol_slot_name(chain, chain_letters[i], number);
 		nft_chain_del(b, chain);
 	}
+	netpol_slot_name(chain, 'v', number);
+	nft_set_del(b, chain);
 }
