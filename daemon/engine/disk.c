@@ -152,6 +152,14 @@ static bool is_sealed(const struct stat *st)
 	return st->st_uid == geteuid() && !(st->st_mode & 0222);
 }
 
+/* Owner and mode change one after the other, both when a layer is sealed and
+ * when it is given back: a crash may have come between.
+ */
+static bool may_be_half_sealed(const struct stat *st, uid_t uid)
+{
+	return st->st_uid == geteuid() || st->st_uid == uid;
+}
+
 /* The number in "disk.<n>.qcow2"; -1: it is another name. */
 static int layer_number(const char *name)
 {
@@ -182,7 +190,7 @@ static int settle_below(int dir_fd, unsigned int n, const struct stat *active,
 		return err_sys(err, -fd, "look at layer '%s'", name);
 	if (is_sealed(&st))
 		return 1;
-	if (st.st_uid != uid)
+	if (!may_be_half_sealed(&st, uid))
 		return err_set(err, ERR_DATA_LOSS, "layer '%s' is foreign",
 			       name);
 	return disk_make_readonly(dir_fd, name, 0, 0444, err) < 0 ? -1 : 1;
@@ -209,9 +217,9 @@ static int settle_active(int dir_fd, const char *active, uid_t uid,
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, errno, "open disk layer '%s'", active);
-	if (st.st_uid == uid)
+	if (st.st_uid == uid && (st.st_mode & 0200))
 		return 0;
-	if (!is_sealed(&st))
+	if (!may_be_half_sealed(&st, uid))
 		return err_set(err, ERR_DATA_LOSS, "layer '%s' is foreign",
 			       active);
 	if (st.st_nlink > 1)

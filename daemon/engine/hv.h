@@ -104,7 +104,9 @@ struct hv_progress {
  * @capture:	Make the template @template_dir of a cold-booted guest whose
  *		agent listens; the guest is destroyed either way
  * @wake:	Let a guest's vCPUs run that stand still: of a save or capture
- *		that never ended because the daemon did. Fine when they run
+ *		that never ended because the daemon did. Fine when they run.
+ *		@snapshot_dir: what that save wrote, removed first if not NULL:
+ *		the disk may be sealed for it
  * @destroy:	End it now, whatever it does; also fine when it is gone. Waits
  *		until its process is gone (ERR_UNAVAILABLE after 5 s: what the
  *		kernel still holds is in the message)
@@ -137,7 +139,7 @@ struct hv_ops {
 		       const char *template_dir, struct hv_progress *progress,
 		       struct error *err);
 	int (*wake)(struct hv *hv, const struct guest_spec *spec,
-		    struct error *err);
+		    const char *snapshot_dir, struct error *err);
 	int (*destroy)(struct hv *hv, const char *uuid, struct error *err);
 	enum guest_life (*life)(struct hv *hv, const char *uuid);
 	int (*list)(struct hv *hv, char (**ret)[HV_UUID_SIZE],

@@ -38,7 +38,7 @@ static int run(void *arg, struct error *err)
 		return ops->capture(c->hv, &c->spec, template, c->progress,
 				    err);
 	case HV_WAKE:
-		return ops->wake(c->hv, &c->spec, err);
+		return ops->wake(c->hv, &c->spec, snapshot, err);
 	case HV_DESTROY:
 		return ops->destroy(c->hv, c->spec.uuid, err);
 	case HV_LIFE:

@@ -45,7 +45,7 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 		     const char *template_dir, const char *snapshot_dir,
 		     struct error *err);
 int hv_guest_wake(struct hv *hv, const struct guest_spec *spec,
-		  struct error *err);
+		  const char *snapshot_dir, struct error *err);
 
 /* The guest's directory, checked to be one; a descriptor or -1. */
 int hv_guest_open_dir(const struct guest_spec *spec, struct error *err);

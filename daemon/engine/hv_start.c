@@ -529,15 +529,23 @@ static int run_on(const struct guest_spec *spec, int dir_fd, virDomainPtr dom,
 	return hv_conn_error(err, "run guest '%s'", spec->uuid);
 }
 
+/* Its links to the guest's disk count as a snapshot's. */
+static int remove_unfinished(const char *dir, struct error *err)
+{
+	if (!dir || (access(dir, F_OK) < 0 && errno == ENOENT))
+		return 0;
+	return fd_remove_tree(AT_FDCWD, dir, err);
+}
+
 int hv_guest_wake(struct hv *hv, const struct guest_spec *spec,
-		  struct error *err)
+		  const char *snapshot_dir, struct error *err)
 {
 	struct hv_libvirt *lv = (struct hv_libvirt *)hv;
 	_cleanup_domain_ virDomainPtr dom = NULL;
 	_cleanup_close_ int dir_fd = hv_guest_open_dir(spec, err);
 	int r;
 
-	if (dir_fd < 0)
+	if (dir_fd < 0 || remove_unfinished(snapshot_dir, err) < 0)
 		return -1;
 	r = hv_conn_find(lv->conn, spec->uuid, &dom, err);
 	if (r == 0)

@@ -201,9 +201,9 @@ static void ask(struct sandbox *sb, enum hv_call_op op, hv_call_fn done)
 		log_warn("sandbox '%s': %s", sb->row.id, err.msg);
 	call->op = op;
 	call->spec = plan->spec;
-	engine_path(sb->engine, "snapshots",
-		    sb->row.next_snapshot[0] ? sb->row.next_snapshot : "none",
-		    call->snapshot_dir, sizeof(call->snapshot_dir));
+	if (sb->row.next_snapshot[0])
+		engine_path(sb->engine, "snapshots", sb->row.next_snapshot,
+			    call->snapshot_dir, sizeof(call->snapshot_dir));
 	call->done = done;
 	call->arg = sb;
 	hv_call_start(sb->engine, call);

@@ -140,11 +140,12 @@ static int capture(struct hv *hv, const struct guest_spec *spec,
 }
 
 static int fake_wake(struct hv *hv, const struct guest_spec *spec,
-		     struct error *err)
+		     const char *snapshot_dir, struct error *err)
 {
 	struct fake_guest *g;
 
 	(void)hv;
+	(void)snapshot_dir;
 	(void)err;
 	pthread_mutex_lock(&world.lock);
 	g = fake_hv_find(spec->uuid);

@@ -244,6 +244,31 @@ static void what_a_save_that_was_cut_off_left_goes(void **state)
 	assert_true(is_there(d, DISK_ACTIVE));
 }
 
+/* Root's already, but with the mode of a layer that is written; or the guest's
+ * again, still read-only.
+ */
+static void a_seal_that_was_cut_off_in_the_middle_is_settled(void **state)
+{
+	struct dir *d = *state;
+	struct stat st;
+	unsigned int n;
+
+	if (geteuid() != 0)
+		skip();
+	make(d, "disk.0.qcow2", 0600);
+	make(d, DISK_ACTIVE, 0600);
+	assert_int_equal(disk_settle(d->fd, DISK_ACTIVE, 12345, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(fstatat(d->fd, "disk.0.qcow2", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0444);
+	assert_int_equal(fstatat(d->fd, DISK_ACTIVE, &st, 0), 0);
+	assert_int_equal(st.st_uid, 12345);
+	assert_int_equal(fchmodat(d->fd, DISK_ACTIVE, 0444, 0), 0);
+	assert_int_equal(disk_settle(d->fd, DISK_ACTIVE, 12345, &n, NULL), 0);
+	assert_int_equal(fstatat(d->fd, DISK_ACTIVE, &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
 static void a_link_in_the_place_of_a_layer_is_refused(void **state)
 {
 	struct dir *d = *state;
@@ -360,6 +385,7 @@ int main(int argc, char **argv)
 		in_dir(a_guest_started_anew_has_no_layers),
 		in_dir(layers_below_are_counted_and_sealed),
 		in_dir(what_a_save_that_was_cut_off_left_goes),
+		in_dir(a_seal_that_was_cut_off_in_the_middle_is_settled),
 		in_dir(a_link_in_the_place_of_a_layer_is_refused),
 		in_dir(a_disk_name_that_is_not_ours_is_refused),
 		in_dir(sealing_follows_no_link),
