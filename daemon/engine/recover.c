@@ -143,6 +143,8 @@ static void decided(struct engine *e)
 	if (--e->recovering > 0)
 		return;
 	log_info("recovery is through: %zu sandboxes", e->sandboxes.n);
+	if (e->hv_up)
+		recover_sweep(e);
 	pool_refill(e);
 }
 
