@@ -102,6 +102,57 @@ static void take_clone(const struct pool_row *row, void *arg)
 	c->rows[c->n++] = *row;
 }
 
+/* ---- what was done for nobody, or answered to nobody ---- */
+
+static void end_fork(const char *sandbox_id, void *arg)
+{
+	struct engine *e = arg;
+	struct sandbox *sb = sandbox_find(&e->sandboxes, sandbox_id);
+
+	/* One that was being created is undone like any other. */
+	if (sb && sb->row.state != SBX_CREATING)
+		sandbox_end(sb, "FORK_FAILED", NULL);
+}
+
+/* A fork is its client's once all of them are there and the answer is kept. */
+static void end_unfinished_forks(struct engine *e)
+{
+	struct error err;
+
+	if (store_forks(e->store, end_fork, e, &err) == 0) {
+		store_begin(e->store);
+		store_forks_clear(e->store);
+		if (store_commit(e->store, &err) == 0)
+			return;
+	}
+	log_err("unfinished forks: %s", err.msg);
+}
+
+static bool is_resumed_from(struct engine *e, const char *snapshot_id)
+{
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
+		if (!strcmp(sb->row.snapshot_id, snapshot_id))
+			return true;
+	return false;
+}
+
+/* Those that a fork was to start from. */
+static void drop_idle_snapshots(struct engine *e)
+{
+	struct error err;
+
+	list_for_each(&e->snapshots, s, struct snapshot, link) {
+		if (!s->row.internal || is_resumed_from(e, s->row.id))
+			continue;
+		store_begin(e->store);
+		store_snapshot_remove(e->store, s->row.id);
+		if (store_commit(e->store, &err) < 0)
+			log_err("snapshot '%s': %s", s->row.id, err.msg);
+		else
+			snapshot_drop(e, s);
+	}
+}
+
 /* ---- rules ---- */
 
 static bool has_guest(const struct sandbox *sb)
@@ -589,6 +640,8 @@ int recover_begin(struct engine *e, struct error *err)
 		keep_clone_rules(e, &clones.rows[i]);
 	if (net_sweep(e->net, &why) < 0)
 		log_err("network of guests that are gone: %s", why.msg);
+	end_unfinished_forks(e);
+	drop_idle_snapshots(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		begin_one(e, sb);
 	for (size_t i = 0; i < clones.n; i++)

@@ -159,8 +159,10 @@ void rpc_forks_free(struct engine *e)
 		forking_free(f);
 }
 
-static void answer_forks(struct forking *f)
+/* From here on they are the client's: with its answer or not at all. */
+static int answer_forks(struct forking *f, struct error *err)
 {
+	struct engine *e = f->engine;
 	Sandbox__Node__V1__ForkSandboxResponse r =
 		SANDBOX__NODE__V1__FORK_SANDBOX_RESPONSE__INIT;
 	struct sandbox_view *views = xcalloc(f->n + 1, sizeof(*views));
@@ -175,13 +177,19 @@ static void answer_forks(struct forking *f)
 				answer_sandbox(&views[i], sb, true);
 	}
 	r.sandboxes = at;
-	call_finish(f->call, &r.base);
+	store_begin(e->store);
+	for (uint32_t i = 0; i < f->n; i++)
+		store_fork_remove(e->store, f->ids[i]);
+	call_answer(f->call, &r.base);
 	free(views);
+	return event_commit(e, err);
 }
 
 /* All or none: what came up beside one that failed goes again. */
 static void forks_ended(struct forking *f)
 {
+	if (!f->failed)
+		f->failed = answer_forks(f, &f->err) < 0;
 	if (f->failed) {
 		for (uint32_t i = 0; i < f->n; i++) {
 			struct sandbox *sb = sandbox_find(
@@ -192,7 +200,7 @@ static void forks_ended(struct forking *f)
 		}
 		call_fail(f->call, &f->err);
 	} else {
-		answer_forks(f);
+		call_send(f->call);
 	}
 	forking_free(f);
 }

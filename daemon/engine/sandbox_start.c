@@ -264,6 +264,8 @@ static void create_ended(struct task *t, const struct error *err)
 	store_begin(e->store);
 	add_error_event(t, err);
 	store_sandbox_remove(e->store, sb->row.id);
+	if (fork)
+		store_fork_remove(e->store, sb->row.id);
 	if (event_commit(e, &why) < 0)
 		log_err("sandbox '%s': its row stays until the next start: %s",
 			sb->row.id, why.msg);
@@ -376,6 +378,7 @@ static void set_id(Spec *spec, const char *id)
 	spec->sandbox_id = xstrdup(id);
 }
 
+/* Without a call: a fork, which is not its client's until all are there. */
 static struct sandbox *add_new(struct engine *e, struct sandbox_row *row,
 			       struct call *call, struct error *err)
 {
@@ -395,6 +398,8 @@ static struct sandbox *add_new(struct engine *e, struct sandbox_row *row,
 			     { "tenant", row->spec->tenant }));
 	if (call)
 		call_intent(call, row->id);
+	else
+		store_fork_put(e->store, row->id);
 	if (event_commit(e, err) < 0) {
 		if (call)
 			call->intent = false;

@@ -65,6 +65,7 @@ static const char *const migrations[STORE_VERSION] = {
 	" DEFAULT 0;"
 	"ALTER TABLE sandboxes ADD COLUMN run_boot_ms INTEGER NOT NULL"
 	" DEFAULT 0;",
+	"CREATE TABLE forks (sandbox_id TEXT PRIMARY KEY) WITHOUT ROWID;",
 };
 
 /* clang-format off */
@@ -89,8 +90,14 @@ static const char *const sql[Q_COUNT] = {
 	[Q_REQUEST_REMOVE] = "DELETE FROM requests WHERE id = ?",
 	[Q_REQUEST_EXPIRE] = "DELETE FROM requests WHERE expires_ms < ?",
 	[Q_REQUEST_DROP_PENDING] = "DELETE FROM requests WHERE answer IS NULL",
+	[Q_REQUESTS_PENDING] = "SELECT id, method, sandbox_id FROM requests"
+		" WHERE answer IS NULL",
 	[Q_REQUEST_PENDING] = "SELECT id FROM requests WHERE method = ?"
 		" AND sandbox_id = ? AND answer IS NULL",
+	[Q_FORK_PUT] = "INSERT OR REPLACE INTO forks VALUES (?)",
+	[Q_FORK_REMOVE] = "DELETE FROM forks WHERE sandbox_id = ?",
+	[Q_FORKS_CLEAR] = "DELETE FROM forks",
+	[Q_FORKS] = "SELECT sandbox_id FROM forks",
 	[Q_EVENT_ADD] = "INSERT INTO events (type, sandbox_id, time_ms, data)"
 		" VALUES (?, ?, ?, ?)",
 	[Q_EVENTS] = "SELECT * FROM events WHERE sequence > ?"

@@ -19,7 +19,7 @@
 struct error;
 struct store;
 
-#define STORE_VERSION 2
+#define STORE_VERSION 3
 #define REQUEST_ID_MAX 64
 #define REQUEST_DIGEST_LEN 32
 
@@ -60,6 +60,14 @@ typedef void (*store_sandbox_fn)(const struct sandbox_row *row, void *arg);
 int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 		    struct error *err);
 
+/* ---- forks whose client has no answer yet ---- */
+void store_fork_put(struct store *store, const char *sandbox_id);
+void store_fork_remove(struct store *store, const char *sandbox_id);
+void store_forks_clear(struct store *store);
+typedef void (*store_fork_fn)(const char *sandbox_id, void *arg);
+int store_forks(struct store *store, store_fork_fn fn, void *arg,
+		struct error *err);
+
 /* ---- requests ---- */
 struct store_request {
 	char method[32];
@@ -82,6 +90,11 @@ void store_request_answer(struct store *store, const char *request_id,
 void store_request_remove(struct store *store, const char *request_id);
 /* Those past their time; with @pending also all that have no answer. */
 void store_requests_expire(struct store *store, int64_t now_ms, bool pending);
+/* Those that have no answer. @sandbox_id is what call_intent() was told. */
+typedef void (*store_pending_fn)(const char *request_id, const char *method,
+				 const char *sandbox_id, void *arg);
+int store_requests_pending(struct store *store, store_pending_fn fn, void *arg,
+			   struct error *err);
 /* The unanswered request of @method for a sandbox, if there is one. */
 bool store_request_pending(struct store *store, const char *method,
 			   const char *sandbox_id,

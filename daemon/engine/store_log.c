@@ -61,6 +61,51 @@ void store_requests_expire(struct store *store, int64_t now_ms, bool pending)
 		store_run(store, Q_REQUEST_DROP_PENDING, "");
 }
 
+int store_requests_pending(struct store *store, store_pending_fn fn, void *arg,
+			   struct error *err)
+{
+	sqlite3_stmt *s = store_bind(store, Q_REQUESTS_PENDING, "");
+	int r;
+
+	while ((r = sqlite3_step(s)) == SQLITE_ROW)
+		fn((const char *)sqlite3_column_text(s, 0),
+		   (const char *)sqlite3_column_text(s, 1),
+		   (const char *)sqlite3_column_text(s, 2), arg);
+	sqlite3_reset(s);
+	if (r != SQLITE_DONE)
+		return store_failed(store, "read the requests", err);
+	return 0;
+}
+
+void store_fork_put(struct store *store, const char *sandbox_id)
+{
+	store_run(store, Q_FORK_PUT, "s", sandbox_id);
+}
+
+void store_fork_remove(struct store *store, const char *sandbox_id)
+{
+	store_run(store, Q_FORK_REMOVE, "s", sandbox_id);
+}
+
+void store_forks_clear(struct store *store)
+{
+	store_run(store, Q_FORKS_CLEAR, "");
+}
+
+int store_forks(struct store *store, store_fork_fn fn, void *arg,
+		struct error *err)
+{
+	sqlite3_stmt *s = store_bind(store, Q_FORKS, "");
+	int r;
+
+	while ((r = sqlite3_step(s)) == SQLITE_ROW)
+		fn((const char *)sqlite3_column_text(s, 0), arg);
+	sqlite3_reset(s);
+	if (r != SQLITE_DONE)
+		return store_failed(store, "read the forks", err);
+	return 0;
+}
+
 bool store_request_pending(struct store *store, const char *method,
 			   const char *sandbox_id,
 			   char ret[REQUEST_ID_MAX + 1])
