@@ -42,6 +42,23 @@ static const char *field_of(const ProtobufCMessage *msg, const char *name)
 	return text ? text : "";
 }
 
+/* Of a streamed request it is in the message that starts it. */
+static const char *request_id_of(const ProtobufCMessage *msg)
+{
+	const ProtobufCFieldDescriptor *f =
+		protobuf_c_message_descriptor_get_field_by_name(msg->descriptor,
+								"start");
+	const ProtobufCMessage *start = NULL;
+
+	if (f && f->type == PROTOBUF_C_TYPE_MESSAGE &&
+	    (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
+	    *(const uint32_t *)((const char *)msg + f->quantifier_offset) ==
+		    f->id)
+		start = *(ProtobufCMessage *const *)((const char *)msg +
+						     f->offset);
+	return field_of(start ? start : msg, "request_id");
+}
+
 struct call *call_new(struct engine *e, uint64_t id, const char *method,
 		      const char *identity, ProtobufCMessage *request)
 {
@@ -113,7 +130,7 @@ static bool join(struct call *call, struct call *first)
 bool call_replay(struct call *call, const uint8_t *packed, size_t len)
 {
 	struct engine *e = call->engine;
-	const char *id = field_of(call->request, "request_id");
+	const char *id = request_id_of(call->request);
 	_cleanup_free_ uint8_t *answer = NULL;
 	struct store_request row;
 	struct error err;

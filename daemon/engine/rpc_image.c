@@ -128,6 +128,55 @@ static void import_done(const struct image *image, const struct error *err,
 	view_fini(&view);
 }
 
+/* An image is there, or gone, by a rename, and answered in the database: what
+ * came between is told by the intent, which names the image.
+ */
+static int write_intent(struct call *call, const char *name, struct error *err)
+{
+	struct engine *e = call->engine;
+
+	store_begin(e->store);
+	call_intent(call, name);
+	if (store_commit(e->store, err) == 0)
+		return 0;
+	call->intent = false;
+	return -1;
+}
+
+static void put_imported(struct engine *e, const char *request_id,
+			 const struct image *image)
+{
+	Sandbox__Node__V1__ImportImageResponse r =
+		SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__INIT;
+	_cleanup_free_ uint8_t *packed = NULL;
+	struct image_view view;
+	size_t len;
+
+	view_image(&view, image);
+	r.output_case = SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__OUTPUT_IMAGE;
+	r.image = &view.msg;
+	packed = pb_pack(&r.base, &len);
+	store_request_answer(e->store, request_id, packed, len);
+	view_fini(&view);
+}
+
+void rpc_image_answer_late(struct engine *e, const char *request_id,
+			   const char *method, const char *name)
+{
+	Sandbox__Node__V1__RemoveImageResponse removed =
+		SANDBOX__NODE__V1__REMOVE_IMAGE_RESPONSE__INIT;
+	const struct image *image = image_by_name(e->images, name);
+	_cleanup_free_ uint8_t *packed = NULL;
+	size_t len;
+
+	if (!strcmp(method, "ImportImage") && image) {
+		put_imported(e, request_id, image);
+	} else if (!strcmp(method, "RemoveImage") && !image) {
+		packed = pb_pack(&removed.base, &len);
+		store_request_answer(e->store, request_id, packed, len);
+	}
+}
+
 static const struct image_import_ops import_ops = { import_progress,
 						    import_done };
 
@@ -186,6 +235,10 @@ int rpc_import_image(struct call *call, struct error *err)
 		return -1;
 	if (call->fd < 0)
 		return err_set(err, ERR_INTERNAL, "no stream came with it");
+	/* One that replaces does no harm when it is done again. */
+	if (!start->replace && !image_by_name(e->images, start->name) &&
+	    write_intent(call, start->name, err) < 0)
+		return -1;
 	spec.n_env = start->n_env;
 	spec.env = xcalloc(start->n_env + 1, sizeof(char *));
 	for (size_t i = 0; i < start->n_env; i++)
@@ -225,7 +278,8 @@ int rpc_remove_image(struct call *call, struct error *err)
 				"a template of '%s' is being built", req->name);
 			return err_reason(err, "INVALID_STATE", "name");
 		}
-	if (image_remove(e->images, req->name, image_is_used, e, err) < 0)
+	if (write_intent(call, req->name, err) < 0 ||
+	    image_remove(e->images, req->name, image_is_used, e, err) < 0)
 		return -1;
 	image_drop_templates(e, digest);
 	call_finish(call, &r.base);

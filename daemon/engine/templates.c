@@ -505,6 +505,20 @@ void templates_evict(struct engine *e)
 	templates_remove(e, oldest->row.id, NULL, NULL);
 }
 
+void templates_drop_orphans(struct engine *e)
+{
+	list_for_each(&e->templates, t, struct template, link) {
+		struct error err;
+
+		if (image_by_digest(e->images, t->row.image_digest) ||
+		    template_users(e, t->row.id))
+			continue;
+		log_info("template '%s': its image is gone", t->row.id);
+		if (templates_remove(e, t->row.id, NULL, &err) < 0)
+			log_warn("template '%s': %s", t->row.id, err.msg);
+	}
+}
+
 void templates_free(struct engine *e)
 {
 	list_for_each(&e->templates, t, struct template, link) {

@@ -66,6 +66,8 @@ void template_spoiled(struct engine *e, const char *id);
 void template_restore(struct engine *e, const struct template_row *row);
 /* Those that nobody needs go when the disk is full. */
 void templates_evict(struct engine *e);
+/* At start: those whose image is gone. */
+void templates_drop_orphans(struct engine *e);
 void templates_free(struct engine *e);
 
 #endif /* ENGINE_TEMPLATES_H */
