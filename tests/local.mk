@@ -6,3 +6,4 @@ include %D%/ctl/local.mk
 include %D%/interop/local.mk
 include %D%/agent/local.mk
 include %D%/bench/local.mk
+include %D%/crash/local.mk
