@@ -76,7 +76,8 @@ finish()
 
 image=debian:12
 
-check "the service is active" prints active $rig run systemctl is-active sandboxd
+check "the service is active" \
+	within 120 prints active $rig run systemctl is-active sandboxd
 check "KVM is what runs guests" \
 	prints ACCELERATOR_KVM field node "" accelerator
 check "agents are reached over vsock" prints vsock field node "" agentLink
