@@ -141,6 +141,8 @@ libengine_a_SOURCES += \
 	%D%/store.h \
 	%D%/store_log.c \
 	%D%/store_sandbox.c \
+	%D%/store_seal.c \
+	%D%/store_seal.h \
 	%D%/store_sql.h \
 	%D%/task.c \
 	%D%/task.h \

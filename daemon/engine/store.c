@@ -12,6 +12,7 @@
  * change of user_version, so a crash leaves the old schema or the new one.
  */
 #include "engine/store_sql.h"
+#include "engine/store_seal.h"
 
 #include "base/mem.h"
 
@@ -66,7 +67,13 @@ static const char *const migrations[STORE_VERSION] = {
 	"ALTER TABLE sandboxes ADD COLUMN run_boot_ms INTEGER NOT NULL"
 	" DEFAULT 0;",
 	"CREATE TABLE forks (sandbox_id TEXT PRIMARY KEY) WITHOUT ROWID;",
+	/* Env and nonces are sealed (store_seal.h). */
+	"UPDATE sandboxes SET nonce = seal(nonce), spec = seal(spec);"
+	"UPDATE snapshots SET nonce = seal(nonce), spec = seal(spec);"
+	"UPDATE requests SET answer = seal(answer) WHERE answer IS NOT NULL;",
 };
+
+#define SEALED_SINCE 4 /* the version above */
 
 /* clang-format off */
 static const char *const sql[Q_COUNT] = {
@@ -76,8 +83,8 @@ static const char *const sql[Q_COUNT] = {
 	[Q_META_GET] = "SELECT value FROM meta WHERE key = ?",
 	[Q_META_SET] = "INSERT OR REPLACE INTO meta VALUES (?, ?)",
 	[Q_SANDBOX_PUT] = "INSERT OR REPLACE INTO sandboxes VALUES (?, ?, ?, ?,"
-		" ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-		" ?, ?)",
+		" ?, ?, ?, ?, ?, ?, seal(?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+		" seal(?), ?, ?)",
 	[Q_SANDBOX_BUSY] = "UPDATE sandboxes SET busy_boot_ms = ?"
 		" WHERE id = ?",
 	[Q_SANDBOX_REMOVE] = "DELETE FROM sandboxes WHERE id = ?",
@@ -86,7 +93,8 @@ static const char *const sql[Q_COUNT] = {
 		" FROM requests WHERE id = ?",
 	[Q_REQUEST_PUT] = "INSERT OR REPLACE INTO requests"
 		" VALUES (?, ?, ?, ?, ?, NULL)",
-	[Q_REQUEST_ANSWER] = "UPDATE requests SET answer = ? WHERE id = ?",
+	[Q_REQUEST_ANSWER] = "UPDATE requests SET answer = seal(?)"
+		" WHERE id = ?",
 	[Q_REQUEST_REMOVE] = "DELETE FROM requests WHERE id = ?",
 	[Q_REQUEST_EXPIRE] = "DELETE FROM requests WHERE expires_ms < ?",
 	[Q_REQUEST_DROP_PENDING] = "DELETE FROM requests WHERE answer IS NULL",
@@ -111,7 +119,7 @@ static const char *const sql[Q_COUNT] = {
 		" AND (time_ms < ? OR sequence <="
 		" (SELECT max(sequence) FROM events) - ?)",
 	[Q_SNAPSHOT_PUT] = "INSERT OR REPLACE INTO snapshots"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" VALUES (?, ?, ?, ?, ?, ?, seal(?), ?, ?, seal(?))",
 	[Q_SNAPSHOT_REMOVE] = "DELETE FROM snapshots WHERE id = ?",
 	[Q_SNAPSHOTS] = "SELECT * FROM snapshots ORDER BY created_ms, id",
 	[Q_PORT_PUT] = "INSERT OR REPLACE INTO ports VALUES (?, ?, ?)",
@@ -168,7 +176,7 @@ static int read_version(struct store *store, int *ret, struct error *err)
 	return 0;
 }
 
-static int migrate(struct store *store, struct error *err)
+static int migrate(struct store *store, const char *path, struct error *err)
 {
 	char text[64];
 	int version = 0;
@@ -180,6 +188,10 @@ static int migrate(struct store *store, struct error *err)
 			       "the state database is version %d of a newer "
 			       "daemon, this one knows %d",
 			       version, STORE_VERSION);
+	if (seal_open(path, version < SEALED_SINCE, &store->seal, err) < 0)
+		return -1;
+	if (seal_register(store->seal, store->db) != SQLITE_OK)
+		return store_failed(store, "add seal()", err);
 	if (version == STORE_VERSION)
 		return 0;
 	if (exec(store, "BEGIN IMMEDIATE", "begin", err) < 0)
@@ -189,14 +201,21 @@ static int migrate(struct store *store, struct error *err)
 			return -1;
 	sqlite3_snprintf(sizeof(text), text, "PRAGMA user_version = %d",
 			 STORE_VERSION);
-	if (exec(store, text, "bring up to date", err) < 0)
+	if (exec(store, text, "bring up to date", err) < 0 ||
+	    exec(store, "COMMIT", "bring up to date", err) < 0)
 		return -1;
-	return exec(store, "COMMIT", "bring up to date", err);
+	/* What is sealed now was in clear: nothing of that stays in the file. */
+	if (version > 0 && version < SEALED_SINCE &&
+	    (exec(store, "VACUUM", "bring up to date", err) < 0 ||
+	     exec(store, "PRAGMA wal_checkpoint(TRUNCATE)", "bring up to date",
+		  err) < 0))
+		return -1;
+	return 0;
 }
 
 static int open_file(const char *path, struct store *store, struct error *err)
 {
-	/* SQLite would make it by umask; env and nonces are in it. */
+	/* SQLite would make it by umask; what users name is in it. */
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
@@ -221,7 +240,7 @@ int store_open(const char *path, struct store **ret, struct error *err)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
 
-	if (open_file(path, store, err) < 0 || migrate(store, err) < 0)
+	if (open_file(path, store, err) < 0 || migrate(store, path, err) < 0)
 		goto fail;
 	for (int i = 0; i < Q_COUNT; i++) {
 		if (sqlite3_prepare_v3(store->db, sql[i], -1,
@@ -247,6 +266,7 @@ struct store *store_close(struct store *store)
 	for (int i = 0; i < Q_COUNT; i++)
 		sqlite3_finalize(store->stmts[i]);
 	sqlite3_close(store->db);
+	seal_close(store->seal);
 	free(store);
 	return NULL;
 }
@@ -363,13 +383,40 @@ void store_bytes(sqlite3_stmt *stmt, int column, void *ret, size_t len)
 		memcpy(ret, data, len);
 }
 
-Spec *store_spec(sqlite3_stmt *stmt, int column)
+uint8_t *store_sealed(struct store *store, sqlite3_stmt *stmt, int column,
+		      size_t *ret_len)
 {
 	const void *data = sqlite3_column_blob(stmt, column);
-	size_t len = (size_t)sqlite3_column_bytes(stmt, column);
 
-	return sandbox__node__v1__create_sandbox_request__unpack(
-		NULL, len, data ? data : (const uint8_t *)"");
+	return seal_take(store->seal, data,
+			 (size_t)sqlite3_column_bytes(stmt, column), ret_len);
+}
+
+int store_sealed_bytes(struct store *store, sqlite3_stmt *stmt, int column,
+		       void *ret, size_t len)
+{
+	size_t got = 0;
+	uint8_t *data = store_sealed(store, stmt, column, &got);
+	int r = data && got == len ? 0 : -1;
+
+	if (r == 0)
+		memcpy(ret, data, len);
+	if (data)
+		explicit_bzero(data, got);
+	free(data);
+	return r;
+}
+
+Spec *store_spec(struct store *store, sqlite3_stmt *stmt, int column)
+{
+	size_t len = 0;
+	uint8_t *data = store_sealed(store, stmt, column, &len);
+	Spec *spec = data ? sandbox__node__v1__create_sandbox_request__unpack(
+				    NULL, len, data) :
+			    NULL;
+
+	free(data);
+	return spec;
 }
 
 void store_meta_get(struct store *store, const char *key, char *ret,

@@ -19,7 +19,7 @@
 struct error;
 struct store;
 
-#define STORE_VERSION 3
+#define STORE_VERSION 4
 #define REQUEST_ID_MAX 64
 #define REQUEST_DIGEST_LEN 32
 
@@ -27,7 +27,8 @@ struct store;
  * store_open() - Open or make the database
  *
  * Brings an older schema up to date; one of a newer daemon is refused. Locks
- * it: a second daemon over the same file fails here.
+ * it: a second daemon over the same file fails here. Env and nonces are sealed
+ * with a key beside it (store_seal.h), without which it cannot be opened.
  */
 int store_open(const char *path, struct store **ret, struct error *err);
 struct store *store_close(struct store *store);

@@ -22,15 +22,17 @@ int store_request_get(struct store *store, const char *request_id,
 	}
 	*ret = (struct store_request){
 		.answered = sqlite3_column_type(s, 3) != SQLITE_NULL,
-		.answer_len = (size_t)sqlite3_column_bytes(s, 3),
 	};
 	store_text(s, 0, ret->method, sizeof(ret->method));
 	store_text(s, 1, ret->sandbox_id, sizeof(ret->sandbox_id));
 	store_bytes(s, 2, ret->digest, sizeof(ret->digest));
-	if (ret->answer_len)
-		ret->answer = xmemdup(sqlite3_column_blob(s, 3),
-				      ret->answer_len);
+	if (ret->answered)
+		ret->answer = store_sealed(store, s, 3, &ret->answer_len);
 	sqlite3_reset(s);
+	if (ret->answered && !ret->answer)
+		return err_set(err, ERR_DATA_LOSS,
+			       "the answer to request '%s' cannot be read",
+			       request_id);
 	return 1;
 }
 

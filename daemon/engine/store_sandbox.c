@@ -35,7 +35,8 @@ void store_sandbox_remove(struct store *store, const char *id)
 	store_run(store, Q_SANDBOX_REMOVE, "s", id);
 }
 
-static void read_row(sqlite3_stmt *s, struct sandbox_row *row)
+static void read_row(struct store *store, sqlite3_stmt *s,
+		     struct sandbox_row *row)
 {
 	*row = (struct sandbox_row){
 		.state = (enum sandbox_state)sqlite3_column_int(s, 1),
@@ -50,7 +51,7 @@ static void read_row(sqlite3_stmt *s, struct sandbox_row *row)
 		.run_ms = sqlite3_column_int64(s, 20),
 		.runtime_ms = (uint64_t)sqlite3_column_int64(s, 21),
 		.cpu_ms = (uint64_t)sqlite3_column_int64(s, 22),
-		.spec = store_spec(s, 23),
+		.spec = store_spec(store, s, 23),
 		.busy_boot_ms = (uint64_t)sqlite3_column_int64(s, 24),
 		.run_boot_ms = (uint64_t)sqlite3_column_int64(s, 25),
 	};
@@ -61,7 +62,9 @@ static void read_row(sqlite3_stmt *s, struct sandbox_row *row)
 	store_text(s, 7, row->template_id, sizeof(row->template_id));
 	store_text(s, 8, row->snapshot_id, sizeof(row->snapshot_id));
 	store_text(s, 9, row->next_snapshot, sizeof(row->next_snapshot));
-	store_bytes(s, 10, row->nonce, sizeof(row->nonce));
+	if (store_sealed_bytes(store, s, 10, row->nonce, sizeof(row->nonce)) <
+	    0)
+		pb_free(TAKE_PTR(row->spec));
 	store_text(s, 11, row->machine_id, sizeof(row->machine_id));
 	store_text(s, 12, row->boot_id, sizeof(row->boot_id));
 	store_text(s, 13, row->start_kind, sizeof(row->start_kind));
@@ -76,7 +79,7 @@ int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 	while ((r = sqlite3_step(stmt)) == SQLITE_ROW) {
 		struct sandbox_row row;
 
-		read_row(stmt, &row);
+		read_row(store, stmt, &row);
 		if (!row.spec || row.state <= SBX_NONE ||
 		    row.state >= SBX_STATE_COUNT) {
 			sqlite3_reset(stmt);
@@ -122,7 +125,7 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 			.internal = sqlite3_column_int(s, 3),
 			.created_ms = sqlite3_column_int64(s, 7),
 			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
-			.spec = store_spec(s, 9),
+			.spec = store_spec(store, s, 9),
 		};
 
 		store_text(s, 0, row.id, sizeof(row.id));
@@ -130,9 +133,11 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 		store_text(s, 2, row.sandbox_id, sizeof(row.sandbox_id));
 		store_text(s, 4, row.image_digest, sizeof(row.image_digest));
 		store_text(s, 5, row.template_id, sizeof(row.template_id));
-		store_bytes(s, 6, row.nonce, sizeof(row.nonce));
-		if (!row.spec) {
+		if (!row.spec ||
+		    store_sealed_bytes(store, s, 6, row.nonce,
+				       sizeof(row.nonce)) < 0) {
 			sqlite3_reset(s);
+			pb_free(row.spec);
 			return err_set(err, ERR_DATA_LOSS,
 				       "snapshot '%s' in the state database "
 				       "cannot be read",

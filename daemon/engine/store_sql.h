@@ -9,6 +9,8 @@
 
 #include <sqlite3.h>
 
+struct seal;
+
 enum store_stmt {
 	Q_BEGIN,
 	Q_COMMIT,
@@ -63,6 +65,7 @@ struct store {
 	bool in_transaction, failed;
 	struct error err;
 	struct store_stats stats;
+	struct seal *seal;
 };
 
 /* Bind by @fmt: s text, i int64_t, b pointer and size_t. */
@@ -76,6 +79,12 @@ int store_failed(struct store *store, const char *what, struct error *err);
 void store_text(sqlite3_stmt *stmt, int column, char *ret, size_t size);
 /* Exactly @len bytes, or zeros. */
 void store_bytes(sqlite3_stmt *stmt, int column, void *ret, size_t len);
-Spec *store_spec(sqlite3_stmt *stmt, int column);
+/* What was sealed, in clear, the caller's to free; NULL: it does not open. */
+uint8_t *store_sealed(struct store *store, sqlite3_stmt *stmt, int column,
+		      size_t *ret_len);
+/* The same of exactly @len bytes; 0 or -1. */
+int store_sealed_bytes(struct store *store, sqlite3_stmt *stmt, int column,
+		       void *ret, size_t len);
+Spec *store_spec(struct store *store, sqlite3_stmt *stmt, int column);
 
 #endif /* ENGINE_STORE_SQL_H */

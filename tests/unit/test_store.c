@@ -443,6 +443,172 @@ static void the_number_of_events_is_bounded(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- sealing ---- */
+
+#define CANARY "q7-canary-of-an-env"
+
+static bool file_has(const char *file, const char *text)
+{
+	char name[160], cmd[256];
+
+	snprintf(name, sizeof(name), "%s/%s", dir, file);
+	snprintf(cmd, sizeof(cmd), "grep -qa '%s' %s", text, name);
+	return access(name, F_OK) == 0 && system(cmd) == 0;
+}
+
+static void put_canary(struct store *store)
+{
+	SpecEnv env;
+	SpecEnv *envs[] = { &env };
+	struct sandbox_row row;
+	struct error err;
+	Spec spec;
+
+	fill(&row, &spec, "a");
+	memcpy(row.nonce, CANARY, strlen(CANARY));
+	sandbox__node__v1__create_sandbox_request__env_entry__init(&env);
+	env.key = (char *)(uintptr_t) "K";
+	env.value = (char *)(uintptr_t)CANARY;
+	spec.n_env = 1;
+	spec.env = envs;
+	store_begin(store);
+	store_sandbox_put(store, &row);
+	store_request_put(store, "r", "CreateSandbox", "a",
+			  (const uint8_t[REQUEST_DIGEST_LEN]){ 1 }, 1 << 30);
+	store_request_answer(store, "r", (const uint8_t *)CANARY,
+			     strlen(CANARY));
+	assert_int_equal(store_commit(store, &err), 0);
+}
+
+static void take_canary(const struct sandbox_row *row, void *arg)
+{
+	unsigned int *n = arg;
+
+	assert_string_equal(row->spec->env[0]->value, CANARY);
+	assert_memory_equal(row->nonce, CANARY, strlen(CANARY));
+	pb_free(row->spec);
+	++*n;
+}
+
+static void assert_canary_comes_back(struct store *store)
+{
+	struct store_request request;
+	unsigned int n = 0;
+	struct error err;
+
+	assert_int_equal(store_sandboxes(store, take_canary, &n, &err), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(store_request_get(store, "r", &request, &err), 1);
+	assert_int_equal(request.answer_len, strlen(CANARY));
+	assert_memory_equal(request.answer, CANARY, strlen(CANARY));
+	free(request.answer);
+}
+
+static void env_and_nonces_are_not_in_the_file(void **state)
+{
+	struct store *store = open_it();
+	struct stat st;
+	char name[160];
+
+	(void)state;
+	put_canary(store);
+	assert_false(file_has("db", CANARY));
+	assert_false(file_has("db-wal", CANARY));
+	store_close(store);
+	assert_false(file_has("db", CANARY));
+	assert_true(file_has("db", "sha256:1")); /* it is the right file */
+	snprintf(name, sizeof(name), "%s/node.key", dir);
+	assert_int_equal(stat(name, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_size, 32);
+	store = open_it();
+	assert_canary_comes_back(store);
+	store_close(store);
+}
+
+static void without_its_key_a_database_is_refused(void **state)
+{
+	struct store *store = open_it();
+	struct error err;
+	char name[160];
+
+	(void)state;
+	put_canary(store);
+	store_close(store);
+	snprintf(name, sizeof(name), "%s/node.key", dir);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(store_open(path, &store, &err), -1);
+	assert_non_null(strstr(err.msg, "node.key"));
+}
+
+static void with_another_key_nothing_is_made_up(void **state)
+{
+	struct store *store = open_it();
+	unsigned int n = 0;
+	struct error err;
+	char cmd[200];
+
+	(void)state;
+	put_canary(store);
+	store_close(store);
+	snprintf(cmd, sizeof(cmd),
+		 "head -c 32 /dev/urandom >%s/node.key", dir);
+	assert_int_equal(system(cmd), 0);
+	store = open_it();
+	assert_int_equal(store_sandboxes(store, take_canary, &n, &err), -1);
+	assert_int_equal(err.code, ERR_DATA_LOSS);
+	assert_int_equal(n, 0);
+	store_close(store);
+}
+
+/* As a daemon before this one wrote it. */
+static void an_older_database_is_sealed_at_the_next_start(void **state)
+{
+	struct store *store = open_it();
+	char name[160], hex[512], *at = hex;
+	struct sandbox_row row;
+	uint8_t *packed;
+	size_t len;
+	SpecEnv env;
+	SpecEnv *envs[] = { &env };
+	struct error err;
+	Spec spec;
+	char *sql;
+
+	(void)state;
+	put_canary(store);
+	fill(&row, &spec, "a");
+	sandbox__node__v1__create_sandbox_request__env_entry__init(&env);
+	env.key = (char *)(uintptr_t) "K";
+	env.value = (char *)(uintptr_t)CANARY;
+	spec.n_env = 1;
+	spec.env = envs;
+	packed = pb_pack(&spec.base, &len);
+	for (size_t i = 0; i < len; i++)
+		at += sprintf(at, "%02x", packed[i]);
+	free(packed);
+	sql = sqlite3_mprintf("UPDATE sandboxes SET spec = x'%s',"
+			      " nonce = CAST('%s' || zeroblob(%d) AS BLOB);"
+			      "UPDATE requests SET answer = CAST('%s' AS BLOB);"
+			      "PRAGMA user_version = 3",
+			      hex, CANARY, (int)(32 - strlen(CANARY)), CANARY);
+	assert_int_equal(sqlite3_exec(*(sqlite3 **)store, sql, NULL, NULL,
+				      NULL),
+			 SQLITE_OK);
+	sqlite3_free(sql);
+	store_close(store);
+	assert_true(file_has("db", CANARY));
+	snprintf(name, sizeof(name), "%s/node.key", dir);
+	assert_int_equal(unlink(name), 0);
+
+	assert_int_equal(store_open(path, &store, &err), 0);
+	assert_canary_comes_back(store);
+	assert_false(file_has("db", CANARY));
+	assert_false(file_has("db-wal", CANARY));
+	store_close(store);
+	assert_false(file_has("db", CANARY));
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,6 +624,10 @@ int main(int argc, char **argv)
 		T(an_empty_answer_counts),
 		T(events_have_no_gaps),
 		T(the_number_of_events_is_bounded),
+		T(env_and_nonces_are_not_in_the_file),
+		T(without_its_key_a_database_is_refused),
+		T(with_another_key_nothing_is_made_up),
+		T(an_older_database_is_sealed_at_the_next_start),
 	};
 
 	if (argc > 1)
