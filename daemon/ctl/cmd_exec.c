@@ -21,13 +21,13 @@ typedef NODE(ProcessSpec__EnvEntry) env_entry;
 #define SHELL                                                                  \
 	"if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
 
-static void add_env(NODE(ProcessSpec) * p, const char *key, size_t key_len,
-		    const char *value)
+/* @key is consumed. */
+static void add_env(NODE(ProcessSpec) * p, char *key, const char *value)
 {
 	env_entry *e = xcalloc(1, sizeof(*e));
 
 	sandbox__node__v1__process_spec__env_entry__init(e);
-	e->key = xasprintf("%.*s", (int)key_len, key);
+	e->key = key;
 	e->value = xstrdup(value);
 	p->env = xrealloc(p->env, p->n_env + 1, sizeof(*p->env));
 	p->env[p->n_env++] = e;
@@ -39,13 +39,12 @@ static int fill_env(const struct options *o, NODE(ProcessSpec) * p,
 	const char *text;
 
 	for (size_t i = 0; (text = options_nth(o, "env", i)); i++) {
-		const char *equals = strchr(text, '=');
+		const char *value;
+		char *key;
 
-		if (!equals || equals == text)
-			return err_set(err, ERR_INVALID,
-				       "--env '%s': NAME=VALUE is needed",
-				       text);
-		add_env(p, text, (size_t)(equals - text), equals + 1);
+		if (options_env("env", text, &key, &value, err) < 0)
+			return -1;
+		add_env(p, key, value);
 	}
 	return 0;
 }
@@ -65,7 +64,7 @@ static void fill_pty(NODE(ProcessSpec) * p)
 	p->pty = xcalloc(1, sizeof(*p->pty));
 	sandbox__node__v1__pty_size__init(p->pty);
 	term_size(STDIN_FILENO, &p->pty->rows, &p->pty->columns);
-	add_env(p, "TERM", 4, term && *term ? term : "xterm");
+	add_env(p, xstrdup("TERM"), term && *term ? term : "xterm");
 }
 
 static NODE(ExecRequest) * new_start(const struct ctl *ctl)

@@ -127,17 +127,21 @@ static int take_pairs(const struct options *o, const char *name,
 	*ret_n = 0;
 	for (size_t i = 0; i < n; i++) {
 		const char *text = options_nth(o, name, i);
-		const char *equals = strchr(text, '=');
+		const char *equals = strchr(text, '='), *value;
+		bool is_env = strcmp(name, "env") == 0;
 		env_entry *e;
+		char *key;
 
-		if (!equals || equals == text)
+		if (!is_env && (!equals || equals == text))
 			return err_set(err, ERR_INVALID,
 				       "--%s '%s': NAME=VALUE is needed", name,
 				       text);
+		if (options_env(name, text, &key, &value, err) < 0)
+			return -1;
 		e = xcalloc(1, sizeof(*e));
 		protobuf_c_message_init(type, e);
-		e->key = xasprintf("%.*s", (int)(equals - text), text);
-		e->value = xstrdup(equals + 1);
+		e->key = key;
+		e->value = xstrdup(value);
 		(*ret)[(*ret_n)++] = e;
 	}
 	return 0;

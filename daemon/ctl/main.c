@@ -192,6 +192,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 	if (options_parse(ctl->options, ctl_global_options, c->options,
 			  argc - n, argv + n, false, &err) < 0)
 		return ctl_usage(&err);
+	options_hide(ctl->options, "env");
 	if (options_has(ctl->options, "help"))
 		return help_command(c);
 	n = check_words(ctl, c);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct given {
@@ -15,6 +16,8 @@ struct given {
 };
 
 struct options {
+	char **hidden; /* copies of values */
+	size_t n_hidden;
 	struct given *given;
 	size_t n_given;
 	char **words;
@@ -31,6 +34,11 @@ struct options *options_new(void)
 struct options *options_free(struct options *o)
 {
 	if (o) {
+		for (size_t i = 0; i < o->n_hidden; i++) {
+			explicit_bzero(o->hidden[i], strlen(o->hidden[i]));
+			free(o->hidden[i]);
+		}
+		free(o->hidden);
 		free(o->given);
 		free(o->words);
 		free(o);
@@ -126,6 +134,24 @@ int options_parse(struct options *o, const struct option_def *first,
 	return argc;
 }
 
+void options_hide(struct options *o, const char *name)
+{
+	for (size_t i = 0; i < o->n_given; i++) {
+		char *value = (char *)(uintptr_t)o->given[i].value;
+		char *equals;
+
+		if (strcmp(o->given[i].def->name, name) != 0)
+			continue;
+		o->hidden = xrealloc(o->hidden, o->n_hidden + 1,
+				     sizeof(*o->hidden));
+		o->hidden[o->n_hidden++] = xstrdup(value);
+		o->given[i].value = o->hidden[o->n_hidden - 1];
+		equals = strchr(value, '=');
+		if (equals)
+			memset(equals + 1, '*', strlen(equals + 1));
+	}
+}
+
 size_t options_words(const struct options *o, char ***ret)
 {
 	if (ret)
@@ -161,6 +187,27 @@ const char *options_get(const struct options *o, const char *name)
 bool options_has(const struct options *o, const char *name)
 {
 	return options_get(o, name) != NULL;
+}
+
+int options_env(const char *option, const char *text, char **ret_name,
+		const char **ret_value, struct error *err)
+{
+	const char *equals = strchr(text, '=');
+
+	*ret_value = equals ? equals + 1 : getenv(text);
+	if (!*text || equals == text)
+		return err_set(err, ERR_INVALID,
+			       "--%s '%s': NAME=VALUE or NAME is needed",
+			       option, text);
+	if (!*ret_value)
+		return err_set(err, ERR_INVALID,
+			       "--%s '%s': is not set in the environment",
+			       option, text);
+	*ret_name = xasprintf("%.*s",
+			      (int)(equals ? (size_t)(equals - text) :
+					     strlen(text)),
+			      text);
+	return 0;
 }
 
 size_t options_count(const struct options *o, const char *name)

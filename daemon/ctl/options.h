@@ -54,11 +54,21 @@ size_t options_words(const struct options *o, char ***ret);
 const char *options_word(const struct options *o, size_t i);
 size_t options_rest(const struct options *o, char ***ret);
 
+/* An option whose values are secret: they are copied, and what stands in argv,
+ * for everybody to see, behind a '=' is overwritten.
+ */
+void options_hide(struct options *o, const char *name);
+
 bool options_has(const struct options *o, const char *name);
 /* NULL when not given. */
 const char *options_get(const struct options *o, const char *name);
 /* The @i-th value of a repeated option; NULL behind the last. */
 const char *options_nth(const struct options *o, const char *name, size_t i);
+/* NAME=VALUE, or NAME alone: its value is our environment's. *@ret_name is the
+ * caller's to free, *@ret_value not.
+ */
+int options_env(const char *option, const char *text, char **ret_name,
+		const char **ret_value, struct error *err);
 size_t options_count(const struct options *o, const char *name);
 
 /* Each leaves *ret alone when the option was not given. -1 when its value is

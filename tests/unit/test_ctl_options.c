@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct option_def table[] = {
@@ -180,6 +181,59 @@ static void durations_have_units(void **state)
 	options_free(p.o);
 }
 
+static const struct option_def env_defs[] = {
+	{ "env", 0, "K=V", true, "" },
+	{ "other", 0, "V", false, "" },
+	{ 0 },
+};
+
+static void hidden_values_leave_the_arguments(void **state)
+{
+	char a[] = "--env=A=secret", b[] = "--env", c[] = "B=word",
+	     d[] = "--other", e[] = "x=y";
+	char *argv[] = { a, b, c, d, e };
+	struct options *o = options_new();
+	struct error err;
+
+	(void)state;
+	assert_int_equal(options_parse(o, env_defs, NULL, 5, argv, false,
+				       &err),
+			 5);
+	options_hide(o, "env");
+	assert_string_equal(a, "--env=A=******");
+	assert_string_equal(c, "B=****");
+	assert_string_equal(e, "x=y");
+	assert_string_equal(options_nth(o, "env", 0), "A=secret");
+	assert_string_equal(options_nth(o, "env", 1), "B=word");
+	assert_string_equal(options_get(o, "other"), "x=y");
+	options_free(o);
+}
+
+static void a_name_alone_takes_its_value_from_the_environment(void **state)
+{
+	struct error err;
+	const char *value;
+	char *name;
+
+	(void)state;
+	setenv("SBX_TEST_ENV", "v=1", 1);
+	assert_int_equal(options_env("env", "SBX_TEST_ENV", &name, &value,
+				     &err),
+			 0);
+	assert_string_equal(name, "SBX_TEST_ENV");
+	assert_string_equal(value, "v=1");
+	free(name);
+	unsetenv("SBX_TEST_ENV");
+	assert_int_equal(options_env("env", "SBX_TEST_ENV", &name, &value,
+				     &err),
+			 -1);
+	assert_int_equal(options_env("env", "=x", &name, &value, &err), -1);
+	assert_int_equal(options_env("env", "", &name, &value, &err), -1);
+	assert_int_equal(options_env("env", "K=", &name, &value, &err), 0);
+	assert_string_equal(value, "");
+	free(name);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +248,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(numbers_out_of_range_are_refused),
 		cmocka_unit_test(what_is_not_given_leaves_the_default),
 		cmocka_unit_test(durations_have_units),
+		cmocka_unit_test(hidden_values_leave_the_arguments),
+		cmocka_unit_test(
+			a_name_alone_takes_its_value_from_the_environment),
 	};
 
 	if (argc > 1)
