@@ -7,10 +7,12 @@ systemunitdir = $(prefix)/lib/systemd/system
 sysusersdir = $(prefix)/lib/sysusers.d
 tmpfilesdir = $(prefix)/lib/tmpfiles.d
 modulesloaddir = $(prefix)/lib/modules-load.d
+catalogdir = $(prefix)/lib/systemd/catalog
 completiondir = $(datadir)/bash-completion/completions
 
 dist_man_MANS = %D%/sandboxctl.1 %D%/sandboxd.8 %D%/sandboxd.conf.5 \
 	%D%/sandboxd-metrics.7
+dist_catalog_DATA = %D%/sandboxd.catalog
 nodist_systemunit_DATA = %D%/sandboxd.service
 EXTRA_DIST += %D%/sandboxd.service.in %D%/sandboxd.conf \
 	%D%/sandboxctl.bash %D%/sandboxd.sysusers %D%/sandboxd.tmpfiles \

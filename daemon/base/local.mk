@@ -12,7 +12,7 @@ libbase_a_SOURCES = \
 	%D%/job.c %D%/job.h \
 	%D%/json_text.c %D%/json_text.h \
 	%D%/list.h \
-	%D%/log.c %D%/log.h \
+	%D%/log.c %D%/log.h %D%/log_id.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/measure.c %D%/measure.h \
 	%D%/mem.c %D%/mem.h \

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -211,6 +212,7 @@ void call_fail(struct call *call, const struct error *err)
 		.sandbox_id = field_of(call->request, "sandbox_id"),
 		.request_id = call->request_id,
 		.error_code = err_reason_of(err),
+		.message_id = LOG_ID_CALL_FAILED,
 	};
 	struct error why;
 

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/job.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/config.h"
@@ -77,7 +78,7 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si,
 		return 0;
 	}
 	d->stopping = true;
-	log_info("stopping (%s); guests run on",
+	log_id(LOG_LEVEL_INFO, LOG_ID_STOPPING, "stopping (%s); guests run on",
 		 sigabbrev_np((int)si->ssi_signo));
 	sd_notify(0, "STOPPING=1");
 	loop_timer(d->loop, &d->stop_timer,
@@ -98,7 +99,8 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si,
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)loop_now_ms() * 1000);
 	if (config_load(d->path, true, &fresh, &err) < 0) {
-		log_err("the configuration stays as it was: %s", err.msg);
+		log_id(LOG_LEVEL_ERR, LOG_ID_CONFIG_REFUSED,
+		       "the configuration stays as it was: %s", err.msg);
 	} else {
 		config_reload(d->config, fresh);
 		engine_reloaded(d->engine);
@@ -184,7 +186,8 @@ static int start(struct daemon *d, struct error *err)
 	    make_hv(d, &hv, err) < 0)
 		return -1;
 	if (hv->info.accelerator == HV_ACCEL_TCG)
-		log_warn("guests are EMULATED (TCG): slow, and NOT a security "
+		log_id(LOG_LEVEL_WARN, LOG_ID_EMULATED,
+		       "guests are EMULATED (TCG): slow, and NOT a security "
 			 "boundary");
 	return engine_new(d->loop, d->jobs, d->config, hv, &d->engine, err);
 }
@@ -231,10 +234,12 @@ int daemon_run(struct config *config, const char *path)
 
 	tell_starting();
 	if (start(&d, &err) < 0) {
-		log_err("cannot start: %s", err.msg);
+		log_id(LOG_LEVEL_ERR, LOG_ID_START_FAILED, "cannot start: %s",
+		       err.msg);
 	} else {
 		tell_ready();
-		log_info("node '%s' is ready", d.engine->node_id);
+		log_id(LOG_LEVEL_INFO, LOG_ID_READY, "node '%s' is ready",
+		       d.engine->node_id);
 		r = loop_run(d.loop) < 0 ? 1 : 0;
 	}
 	stop(&d);

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/job.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -210,7 +211,8 @@ void engine_hv_link(bool up, void *arg)
 	e->hv_up = up;
 	if (!up) {
 		e->hv_lost = true;
-		log_warn("libvirt does not answer; guests run on");
+		log_id(LOG_LEVEL_WARN, LOG_ID_LIBVIRT_LOST,
+		       "libvirt does not answer; guests run on");
 		event_emit(e, "node.libvirt", "",
 			   EVENT_DATA({ "up", "false" }));
 		return;
@@ -218,7 +220,8 @@ void engine_hv_link(bool up, void *arg)
 	if (e->hv_lost)
 		event_emit(e, "node.libvirt", "", EVENT_DATA({ "up", "true" }));
 	e->hv_lost = false;
-	log_info("libvirt %s answers", e->hv->info.libvirt_version);
+	log_id(LOG_LEVEL_INFO, LOG_ID_LIBVIRT_BACK, "libvirt %s answers",
+	       e->hv->info.libvirt_version);
 	selftest_begin(e);
 	recover_look_at_all(e);
 	recover_sweep(e);

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/ipc.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -106,7 +107,8 @@ static void go_down(struct helper *helper, const char *why)
 		if (now - helper->started_ms >= STEADY_MS ||
 		    helper->backoff_ms == 0)
 			helper->backoff_ms = BACKOFF_MIN_MS;
-		log_warn("%s is gone: %s; started again in %" PRIu64 " ms",
+		log_id(LOG_LEVEL_WARN, LOG_ID_HELPER_GONE,
+		       "%s is gone: %s; started again in %" PRIu64 " ms",
 			 helper->name, reason, helper->backoff_ms);
 		loop_timer(helper->loop, &helper->timer,
 			   now + helper->backoff_ms, on_restart, helper);

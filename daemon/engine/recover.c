@@ -27,6 +27,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/account.h"
@@ -605,7 +606,7 @@ void recover_sweep(struct engine *e)
 		n += sweep_dir(e, dirs[i], !e->fresh);
 	e->foreign = e->fresh && n;
 	if (e->foreign)
-		log_warn("the database is new, but %zu guests, snapshots or "
+		log_id(LOG_LEVEL_WARN, LOG_ID_FOREIGN, "the database is new, but %zu guests, snapshots or "
 			 "templates are beside it: none is removed", n);
 }
 

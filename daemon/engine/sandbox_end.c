@@ -27,6 +27,7 @@
 #include "engine/task.h"
 
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -157,7 +158,8 @@ static void commit(struct task *t)
 static void ended(struct task *t, const struct error *err)
 {
 	struct sandbox *sb = t->sb;
-	const struct log_fields f = { .sandbox_id = sb->row.id };
+	const struct log_fields f = { .sandbox_id = sb->row.id,
+				      .message_id = LOG_ID_TERMINATED };
 
 	(void)err; /* no step of it fails */
 	log_line(LOG_LEVEL_INFO, &f, "sandbox '%s': TERMINATED (%s)",

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -152,7 +153,8 @@ void sandbox_lost(struct sandbox *sb, const char *reason)
 	sb->attached = false;
 	front_link_detach(e->front, sb->row.id, "UNAVAILABLE",
 			  "the guest is gone", guest_ignore_answer, NULL);
-	log_warn("sandbox '%s': its guest is gone (%s)", sb->row.id, reason);
+	log_id(LOG_LEVEL_WARN, LOG_ID_GUEST_LOST,
+	       "sandbox '%s': its guest is gone (%s)", sb->row.id, reason);
 	store_begin(e->store);
 	event_add(e, "sandbox.error", sb->row.id,
 		  EVENT_DATA({ "code", reason },

@@ -24,6 +24,7 @@
 #include "engine/task.h"
 
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -169,7 +170,8 @@ static void pause_failed(struct task *t, const struct error *err)
 static void pause_ended(struct task *t, const struct error *err)
 {
 	struct sandbox *sb = t->sb;
-	const struct log_fields f = { .sandbox_id = sb->row.id };
+	const struct log_fields f = { .sandbox_id = sb->row.id,
+				      .message_id = LOG_ID_PAUSED };
 
 	if (err) {
 		pause_failed(t, err);

@@ -31,6 +31,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -214,7 +215,8 @@ static void commit(struct task *t)
 
 static void log_started(struct task *t)
 {
-	const struct log_fields f = { .sandbox_id = t->sb->row.id };
+	const struct log_fields f = { .sandbox_id = t->sb->row.id,
+				      .message_id = LOG_ID_RUNNING };
 
 	tally_add(&t->engine->metrics.starts, t->sb->row.start_kind, 1);
 	log_line(LOG_LEVEL_INFO, &f,

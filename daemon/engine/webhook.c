@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/engine.h"
@@ -133,8 +134,9 @@ static void count_lost(struct webhook *w)
 	store_events_range(w->engine->store, &oldest, &newest);
 	if (!oldest || w->stats.cursor + 1 >= oldest)
 		return;
-	log_warn("webhook: %" PRIu64 " events were not taken in time and are "
-		 "kept no longer",
+	log_id(LOG_LEVEL_WARN, LOG_ID_WEBHOOK_LOST,
+	       "webhook: %" PRIu64 " events were not taken in time and are "
+	       "kept no longer",
 		 oldest - 1 - w->stats.cursor);
 	w->stats.lost += oldest - 1 - w->stats.cursor;
 	w->stats.cursor = oldest - 1;

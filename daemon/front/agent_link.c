@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/grpc_io.h"
 #include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -230,7 +231,8 @@ static void link_failf(struct agent_link *link, const char *text)
 
 void agent_call_broken(struct agent_call *c, const char *why)
 {
-	struct log_fields fields = { .sandbox_id = c->link->key };
+	struct log_fields fields = { .sandbox_id = c->link->key,
+				     .message_id = LOG_ID_AGENT_BROKEN };
 
 	/* Once a link, so a guest cannot fill the journal with it. */
 	if (!c->link->ending)
@@ -352,7 +354,8 @@ static void on_exits(struct agent_link *link, const struct grpc_status *st,
 		     ProtobufCMessage *answer, void *arg)
 {
 	Sandbox__Agent__V1__NextExitsResponse *m = (void *)answer;
-	struct log_fields fields = { .sandbox_id = link->key };
+	struct log_fields fields = { .sandbox_id = link->key,
+				     .message_id = LOG_ID_AGENT_BROKEN };
 	struct error err;
 
 	(void)st;

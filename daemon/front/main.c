@@ -102,8 +102,6 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	close_range(IPC_FD + 1, ~0u, 0);
-	/* The journal's socket is out of reach: its stream is not. */
-	unsetenv("JOURNAL_STREAM");
 	log_open("sandboxd-front", o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	if (run(&o, &err) < 0) {

@@ -149,3 +149,4 @@ UNIT_TESTS += %D%/test_webhook
 	$(ENGINE_RIG)
 %C%_test_webhook_LDADD = libwebhook.a $(ENGINE_LIBS) $(CURL_LIBS) \
 	$(MICROHTTPD_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_log
