@@ -400,29 +400,26 @@ def rules_that_another_program_took_away_come_back(rig):
     def whole():
         text = sh("nft", "list", "ruleset")
         return all(w in text for w in (
-            "chain s0 ", "iifname . @ll,48,48", "fib daddr type local", '"sbx0" : goto s0',
+            "chain s0 ", "iifname . @ll,48,48", '"sbx0" : goto s0',
+            "fib daddr type local goto deny-host",
             "10.0.0.0-10.8.255.255 : goto deny-private",
             "arp daddr ip != 169.254.1.1", "goto deny-guests\n")) and \
             bound() == ["sbx0", "sbx1"]
     assert whole()
 
-    def without_rule(chain, pattern, family="inet"):
-        return lambda: delete_rules(chain, pattern, family)
-    for harm in (lambda: nft("flush ruleset"),
-                 lambda: nft("delete table inet sandboxd"),
-                 lambda: nft("delete table arp sandboxd"),
-                 lambda: nft("flush chain inet sandboxd guest"),
-                 without_rule("guest", "fib daddr type local"),
-                 without_rule("guest", "@ll"),
-                 without_rule("guest", "arp daddr ip", "arp"),
-                 lambda: nft("flush map inet sandboxd hard"),
-                 lambda: nft("flush map inet sandboxd slots"),
-                 lambda: nft("flush set inet sandboxd bind"),
-                 without_rule("forward", "deny-guests")):
+    harms = [lambda line=line: nft(line) for line in (
+        "flush ruleset", "delete table inet sandboxd",
+        "delete table arp sandboxd", "flush chain inet sandboxd guest",
+        "flush map inet sandboxd hard", "flush map inet sandboxd slots",
+        "flush set inet sandboxd bind")]
+    harms += [lambda rule=rule: delete_rules(*rule) for rule in (
+        ("guest", "fib daddr type local"), ("guest", "@ll"),
+        ("guest", "arp daddr ip", "arp"), ("forward", "deny-guests"))]
+    for i, harm in enumerate(harms):
         os.kill(rig.net.p.pid, signal.SIGSTOP)
         try:
             harm()
-            assert not whole(), "what was done to it does not show"
+            assert not whole(), f"what was done to it ({i}) does not show"
         finally:
             os.kill(rig.net.p.pid, signal.SIGCONT)
         assert wait_for(whole, 4, 0.05), sh("nft", "list", "ruleset")
