@@ -257,7 +257,9 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 		slot_free(s);
 		return err_wrap(err, "attach slot %u", slot->number);
 	}
-	if (old && old->generation != generation) {
+	/* What it had is not its policy's any more. */
+	if (old &&
+	    (old->generation != generation || (old->has_policy && !policy))) {
 		net_splice_cut(net, slot->number);
 		conntrack_cut_all(net->nft, slot->mark, NULL);
 	}

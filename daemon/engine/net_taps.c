@@ -133,7 +133,7 @@ static int making_run(void *arg, struct error *err)
 {
 	struct making *m = arg;
 	struct links *links = NULL;
-	uint32_t ifindex;
+	uint32_t ifindex = 0;
 	int rc = links_open(&links, err);
 
 	for (uint32_t i = 0; i < m->n; i++) {
