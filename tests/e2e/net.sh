@@ -237,11 +237,19 @@ test_the_network_is_there_again_after_a_pause_and_in_a_fork() {
     "$ctl" terminate "$fork" >/dev/null
 }
 
+internet=
+end() {
+    finish
+    [ -z "$internet" ] || kill "$internet" 2>/dev/null
+}
+trap end EXIT
+# Guests' QEMU, under its own uid, comes by here.
+chmod 0711 "$work"
 set -e
 make_internet
 set_up
 set +e
 run_tests "$@"
 status=$?
-kill "$internet" 2>/dev/null
+trap end EXIT
 exit $status
