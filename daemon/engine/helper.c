@@ -22,22 +22,18 @@
 #include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "engine/spawn.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 /* A process that lived this long was well: back off from the start again. */
 #define STEADY_MS 10000
-#define IPC_FD	  3
 
 struct helper {
 	struct loop *loop;
@@ -47,8 +43,7 @@ struct helper {
 	void *arg;
 	struct ipc *ipc;
 	uint64_t epoch;
-	pid_t pid;
-	int pidfd;
+	struct spawned process;
 	sd_event_source *watch, *timer;
 	uint64_t started_ms, backoff_ms;
 };
@@ -60,23 +55,21 @@ static void reap(struct helper *helper)
 {
 	siginfo_t info = { 0 };
 
+	pid_t pid = helper->process.pid;
+
 	helper->watch = sd_event_source_disable_unref(helper->watch);
-	if (helper->pid <= 0)
+	if (pid <= 0)
 		return;
-	pidfd_send_signal(helper->pidfd, SIGKILL, NULL, 0);
-	while (waitid(P_PID, (id_t)helper->pid, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
+	spawn_kill(&helper->process);
+	spawn_reap(&helper->process, &info);
 	if (info.si_code == CLD_EXITED)
-		log_warn("%s (pid %d) exited with %d", helper->name,
-			 helper->pid, info.si_status);
+		log_warn("%s (pid %d) exited with %d", helper->name, pid,
+			 info.si_status);
 	else if (info.si_status != SIGKILL)
 		log_warn("%s (pid %d) was killed by signal %d%s", helper->name,
-			 helper->pid, info.si_status,
+			 pid, info.si_status,
 			 info.si_status == SIGSYS ? " (its seccomp filter)"
 						  : "");
-	helper->pid = 0;
-	fd_close(&helper->pidfd);
 }
 
 static void on_restart(void *arg)
@@ -147,50 +140,19 @@ static void on_closed(struct ipc *ipc, const char *why, void *arg)
 static const struct ipc_ops ipc_ops = { .message = on_message,
 					.closed = on_closed };
 
-static int spawn_with(struct helper *helper, int fd, pid_t *ret)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t set;
-	int r;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	/* dup2 onto itself only clears close-on-exec, which is also wanted. */
-	posix_spawn_file_actions_adddup2(&actions, fd, IPC_FD);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	sigemptyset(&set);
-	posix_spawnattr_setsigmask(&attr, &set);
-	sigfillset(&set);
-	posix_spawnattr_setsigdefault(&attr, &set);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
-						POSIX_SPAWN_SETSIGDEF);
-	r = posix_spawn(ret, helper->argv[0], &actions, &attr, helper->argv,
-			environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return r;
-}
-
 static int spawn(struct helper *helper, int fd, struct error *err)
 {
-	pid_t pid;
-	int r = spawn_with(helper, fd, &pid);
+	int r;
 
-	if (r != 0)
-		return err_sys(err, r, "start '%s'", helper->argv[0]);
-	helper->pid = pid;
-	helper->pidfd = pidfd_open(pid, 0);
-	if (helper->pidfd >= 0)
-		r = sd_event_add_io(loop_event(helper->loop), &helper->watch,
-				    helper->pidfd, EPOLLIN, on_end, helper);
-	if (helper->pidfd < 0 || r < 0) {
-		r = helper->pidfd < 0 ? errno : -r;
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		helper->pid = 0;
-		fd_close(&helper->pidfd);
-		return err_sys(err, r, "watch %s (pid %d)", helper->name, pid);
+	if (spawn_program((const char *const *)helper->argv, &fd, 1,
+			  &helper->process, err) < 0)
+		return -1;
+	r = sd_event_add_io(loop_event(helper->loop), &helper->watch,
+			    helper->process.pidfd, EPOLLIN, on_end, helper);
+	if (r < 0) {
+		spawn_kill(&helper->process);
+		spawn_reap(&helper->process, NULL);
+		return err_sys(err, -r, "watch %s", helper->name);
 	}
 	return 0;
 }
@@ -243,7 +205,7 @@ static struct helper *alloc(struct loop *loop, const char *name,
 				   .name = name,
 				   .ops = ops,
 				   .arg = arg,
-				   .pidfd = -EBADF };
+				   .process = SPAWNED_NONE };
 	return helper;
 }
 
@@ -296,8 +258,8 @@ struct helper *helper_release(struct helper *helper)
 {
 	if (helper) {
 		helper->watch = sd_event_source_disable_unref(helper->watch);
-		helper->pid = 0;
-		fd_close(&helper->pidfd);
+		helper->process.pid = 0;
+		fd_close(&helper->process.pidfd);
 	}
 	return helper_free(helper);
 }
@@ -313,7 +275,7 @@ int helper_send(struct helper *helper, const void *data, size_t len,
 
 pid_t helper_pid(const struct helper *helper)
 {
-	return helper->pid;
+	return helper->process.pid;
 }
 
 uint64_t helper_epoch(const struct helper *helper)

@@ -10,7 +10,11 @@ ENGINE_LIBS = libengine.a libproto.a libbase.a $(SYSTEMD_LIBS) \
 	$(LIBNL_LIBS) $(OPENSSL_LIBS) $(ZSTD_LIBS) $(JSONC_LIBS) -lm
 libengine_a_SOURCES = %D%/hv.h %D%/image.h %D%/net.h %D%/slot.h
 libengine_a_SOURCES += %D%/front_link.c %D%/front_link.h
+# Processes beside the engine: those it keeps running, those for one piece of
+# work.
+libengine_a_SOURCES += %D%/spawn.c %D%/spawn.h
 libengine_a_SOURCES += %D%/helper.c %D%/helper.h
+libengine_a_SOURCES += %D%/worker.c %D%/worker.h
 libengine_a_SOURCES += %D%/denial.c %D%/denial.h
 libengine_a_SOURCES += %D%/resolver_link.c %D%/resolver_link.h
 libengine_a_SOURCES += %D%/splice_link.c %D%/splice_link.h
@@ -64,6 +68,8 @@ libengine_a_SOURCES += \
 libengine_a_SOURCES += \
 	%D%/image.c \
 	%D%/image_import.c \
+	%D%/image_maker.c %D%/image_maker.h \
+	%D%/image_publish.c %D%/image_publish.h \
 	%D%/image_manifest.c %D%/image_manifest.h \
 	%D%/image_use.c %D%/image_use.h \
 	%D%/image_store.h
