@@ -306,14 +306,10 @@ static void attach_later(struct sandbox *sb)
 		   attach_again, sb);
 }
 
-static void attached(const struct error *err, const uint8_t *data, size_t len,
-		     void *arg)
+static void reattached(struct looking *l, const struct error *err)
 {
-	struct looking *l = arg;
 	struct sandbox *sb = still(l);
 
-	(void)data;
-	(void)len;
 	if (sb) {
 		sb->reattaching = false;
 		sb->attached = !err;
@@ -334,6 +330,36 @@ static void attached(const struct error *err, const uint8_t *data, size_t len,
 	free(l);
 }
 
+static void thawed(const struct error *err, const uint8_t *data, size_t len,
+		   void *arg)
+{
+	(void)data;
+	(void)len;
+	reattached(arg, err);
+}
+
+/* Whoever froze the guest may not have lived to hear of it: front, or the
+ * daemon before this one.
+ */
+static void attached(const struct error *err, const uint8_t *data, size_t len,
+		     void *arg)
+{
+	Sandbox__Agent__V1__ThawRequest msg =
+		SANDBOX__AGENT__V1__THAW_REQUEST__INIT;
+	_cleanup_free_ uint8_t *packed = NULL;
+	struct looking *l = arg;
+	struct engine *e = l->engine;
+
+	(void)data;
+	if (err || !still(l)) {
+		reattached(l, err);
+		return;
+	}
+	packed = pb_pack(&msg.base, &len);
+	front_link_call(e->front, l->id, "Thaw", packed, len,
+			(uint32_t)e->config->agent_timeout_ms, thawed, l);
+}
+
 static void opened(struct hv_call *call, int rc, const struct error *err)
 {
 	struct looking *l = call->arg;
@@ -343,8 +369,7 @@ static void opened(struct hv_call *call, int rc, const struct error *err)
 	size_t len;
 
 	if (!sb || rc < 0) {
-		attached(err->code ? err : &(struct error){ .code = 1 }, NULL,
-			 0, l);
+		reattached(l, err->code ? err : &(struct error){ .code = 1 });
 		return;
 	}
 	plan = xcalloc(1, sizeof(*plan));

@@ -210,6 +210,7 @@ void front_link_call(struct front_link *front, const char *key,
 	(void)request;
 	(void)len;
 	(void)deadline_ms;
+	world.thaws += !strcmp(method, "Thaw");
 	a = answer(front, strcmp(method, "Stats") ? method : NULL, fn, arg);
 	if (!strcmp(method, "Stats") && world.user_cpu) {
 		msg.user_cpu_known = true;

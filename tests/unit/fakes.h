@@ -56,7 +56,7 @@ struct fake_world {
 	void *front_arg;
 	char attached_keys[64][80];
 	size_t n_attached;
-	unsigned int configures;
+	unsigned int configures, thaws;
 	uint8_t *answer; /* of the last reply */
 	size_t answer_len;
 	uint64_t answer_id;

@@ -664,6 +664,27 @@ static void guests_live_through_a_restart(void **state)
 }
 
 /* Until the world has no more calls to die at. */
+/* Front, or the engine before, may have frozen it and not lived to thaw it. */
+static void whoever_is_attached_again_is_thawed(void **state)
+{
+	unsigned int before;
+
+	(void)state;
+	assert_true(create("a", ""));
+	before = world.thaws;
+	world.front_ops->down("killed", world.front_arg);
+	world.front_ops->up(world.front_arg);
+	while (!sandbox_find(&rig.e->sandboxes, "a")->attached)
+		tick();
+	assert_int_equal(world.thaws, before + 1);
+	stop();
+	start();
+	settle();
+	while (!sandbox_find(&rig.e->sandboxes, "a")->attached)
+		tick();
+	assert_int_equal(world.thaws, before + 2);
+}
+
 static void a_death_anywhere_is_recovered_from(void **state)
 {
 	unsigned int n, deaths = 0;
@@ -1055,6 +1076,7 @@ int main(int argc, char **argv)
 		T(life_ends_at_its_timeout),
 		T(a_guest_that_is_gone_is_noticed),
 		T(guests_live_through_a_restart),
+		T(whoever_is_attached_again_is_thawed),
 		T(a_death_anywhere_is_recovered_from),
 		T(a_pool_serves_and_is_filled_again),
 		T(a_clone_that_does_not_start_costs_only_time),
