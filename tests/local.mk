@@ -7,3 +7,4 @@ include %D%/interop/local.mk
 include %D%/agent/local.mk
 include %D%/bench/local.mk
 include %D%/crash/local.mk
+include %D%/model/local.mk

@@ -167,6 +167,11 @@ struct client *client_connect(const char *path, bool serial)
 	return c;
 }
 
+bool client_is_dead(const struct client *c)
+{
+	return c->dead;
+}
+
 void client_close(struct client *c)
 {
 	if (!c)
@@ -229,8 +234,11 @@ struct call *call_start_within(struct client *c, const char *method,
 
 	k->client = c;
 	list_init(&k->answers);
-	snprintf(path, sizeof(path), "/sandbox.agent.v1.AgentService/%s",
-		 method);
+	if (method[0] == '/')
+		snprintf(path, sizeof(path), "%s", method);
+	else
+		snprintf(path, sizeof(path),
+			 "/sandbox.agent.v1.AgentService/%s", method);
 	k->call = c->dead ? NULL : grpc_call_start(c->conn, path, ms, &ops, k);
 	if (!k->call)
 		grpc_status_set(&k->status, GRPC_UNAVAILABLE, "",
@@ -319,6 +327,7 @@ void call_free(struct call *k)
 {
 	if (k->call) {
 		grpc_call_cancel(k->call);
+		client_step(k->client, 0);
 		call_wait(k);
 	}
 	list_for_each(&k->answers, a, struct answer, item) free(a);

@@ -29,12 +29,15 @@ struct call;
 
 /* Connect to a unix socket; @serial: with a resync mark first. NULL: no. */
 struct client *client_connect(const char *path, bool serial);
+/* Its calls are over then, and can be asked how they ended. */
 void client_close(struct client *c);
+/* The other end is gone: all calls are over. */
+bool client_is_dead(const struct client *c);
 
 /* Move bytes for at most so long, or until something happened. */
 void client_step(struct client *c, int timeout_ms);
 
-/* Begin a call of AgentService. */
+/* Begin a call of AgentService, or of "/package.Service/Method". */
 struct call *call_start(struct client *c, const char *method);
 /* The same, to be over within so many milliseconds; 0: whenever. */
 struct call *call_start_within(struct client *c, const char *method,
