@@ -201,7 +201,7 @@ def bench_rules(bench):
     ip("netns add rules")
     ip("link set lo up", ns="rules")
     out = in_ns("rules", program("bench_rules"),
-                os.path.join(BUILD, "sandboxd-resolver"), rounds, *COUNTS)
+                BUILD, rounds, *COUNTS)
     ip("netns del rules")
     rows = [json.loads(line) for line in out.splitlines()]
     for key, name, clock in (

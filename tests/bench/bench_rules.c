@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench_rules.c - what one sandbox more costs the network, at so many
  *
- *	bench_rules RESOLVER ROUNDS COUNT..
+ *	bench_rules LIBEXEC ROUNDS COUNT..
  *
  * A slot is not used again at once, as in a node. In the network namespace that it is started in, with the daemon's own code,
  * taps and nftables. For each COUNT (ascending) that many sandboxes are attached,
@@ -10,10 +10,12 @@
  * do, as a node's would: what is done ahead and behind is not in the clock.
  * Prints one JSON object a COUNT: arrays of microseconds.
  */
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "engine/net.h"
 #include "engine/netpol.h"
 #include "engine/nft.h"
@@ -172,18 +174,24 @@ int main(int argc, char **argv)
 				     .n_dns_upstreams = 1,
 				     .resolver_uid = 65534,
 				     .resolver_gid = 65534,
+				     .splice_uid = 65534,
+				     .splice_gid = 65534,
 				     .slots = SLOTS,
 				     .pool = 10u << 24 | 100u << 16,
 				     .pool_mask = 0xffff0000u,
 				     .state_dir = "/" };
+	_cleanup_free_ char *resolver = NULL, *splice = NULL;
 	struct error err = { 0 };
 
 	log_open("bench_rules", LOG_LEVEL_WARN);
 	if (argc < 4) {
-		fputs("usage: bench_rules RESOLVER ROUNDS COUNT..\n", stderr);
+		fputs("usage: bench_rules LIBEXEC ROUNDS COUNT..\n", stderr);
 		return 2;
 	}
-	config.resolver_path = argv[1];
+	resolver = xasprintf("%s/sandboxd-resolver", argv[1]);
+	splice = xasprintf("%s/sandboxd-splice", argv[1]);
+	config.resolver_path = resolver;
+	config.splice_path = splice;
 	if (loop_new(&loop, &err) < 0 ||
 	    net_open(&config, loop, NULL, NULL, &net, &err) < 0 ||
 	    nft_open(&nft, &err) < 0 || run(argc, argv, &err) < 0) {
