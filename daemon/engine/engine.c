@@ -556,6 +556,7 @@ struct engine *engine_free(struct engine *e)
 	rpc_drains_free(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		sandbox_remove(sb);
+	sandboxes_fini(&e->sandboxes);
 	snapshots_free(e);
 	templates_free(e);
 	pool_free(e);

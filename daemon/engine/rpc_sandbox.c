@@ -88,6 +88,9 @@ int rpc_get_sandbox(struct call *call, struct error *err)
 	return 0;
 }
 
+#define LIST_PAGE_MAX	  100
+#define LIST_PAGE_DEFAULT 20
+
 typedef Sandbox__Node__V1__ListSandboxesRequest PbList;
 
 static bool has_metadata(const Spec *spec, const char *key, const char *value)
@@ -98,13 +101,11 @@ static bool has_metadata(const Spec *spec, const char *key, const char *value)
 	return false;
 }
 
+/* But for its state. */
 static bool matches(const struct sandbox *sb, const PbList *req)
 {
 	const Spec *spec = sb->row.spec;
 
-	if (req->state ? (int)sb->row.state != (int)req->state
-		       : sb->row.state == SBX_TERMINATED)
-		return false;
 	if (!str_empty(req->image) && strcmp(req->image, spec->image) != 0)
 		return false;
 	if (!str_empty(req->tenant) && strcmp(req->tenant, spec->tenant) != 0)
@@ -116,6 +117,58 @@ static bool matches(const struct sandbox *sb, const PbList *req)
 	return true;
 }
 
+/* A page being put together, newest first. */
+struct page {
+	const PbList *req;
+	uint32_t offset, limit, total, n;
+	struct sandbox_view views[LIST_PAGE_MAX];
+	PbSandbox *at[LIST_PAGE_MAX];
+};
+
+static void page_add(struct page *p, struct sandbox *sb)
+{
+	if (p->total++ < p->offset || p->n == p->limit)
+		return;
+	p->at[p->n] = answer_sandbox(&p->views[p->n], sb, false);
+	p->n++;
+}
+
+/* Of those that have not ended; without a filter it need not look at others
+ * than its own.
+ */
+static void page_live(struct page *p, const struct sandboxes *s)
+{
+	const PbList *req = p->req;
+	bool all = req->state == 0 && str_empty(req->image) &&
+		   str_empty(req->tenant) && req->n_metadata == 0;
+	size_t i = s->n_live;
+
+	if (all) {
+		size_t skip = p->offset < i ? p->offset : i;
+
+		p->total = (uint32_t)skip;
+		for (i -= skip; i > 0 && p->n < p->limit;)
+			page_add(p, s->live[--i].sb);
+		p->total = (uint32_t)s->n_live;
+		return;
+	}
+	while (i-- > 0) {
+		if ((!req->state || (int)s->live[i].state == (int)req->state) &&
+		    matches(s->live[i].sb, req))
+			page_add(p, s->live[i].sb);
+	}
+}
+
+static void page_ended(struct page *p, const struct sandboxes *s)
+{
+	for (struct list *l = s->all.prev; l != &s->all; l = l->prev) {
+		struct sandbox *sb = list_entry(l, struct sandbox, link);
+
+		if (sb->row.state == SBX_TERMINATED && matches(sb, p->req))
+			page_add(p, sb);
+	}
+}
+
 int rpc_list_sandboxes(struct call *call, struct error *err)
 {
 	struct engine *e = call->engine;
@@ -124,31 +177,28 @@ int rpc_list_sandboxes(struct call *call, struct error *err)
 		SANDBOX__NODE__V1__LIST_SANDBOXES_RESPONSE__INIT;
 	Sandbox__Node__V1__Pagination page =
 		SANDBOX__NODE__V1__PAGINATION__INIT;
-	struct sandbox_view views[100];
-	PbSandbox *at[100];
+	struct page p;
 
-	page.limit = req->limit ? req->limit : 20;
-	page.offset = req->offset;
-	if (page.limit > 100)
-		return err_field(err, "limit", "is %u; allowed are 1 to 100",
-				 page.limit);
+	p.req = req;
+	p.limit = req->limit ? req->limit : LIST_PAGE_DEFAULT;
+	p.offset = req->offset;
+	p.total = p.n = 0;
+	if (p.limit > LIST_PAGE_MAX)
+		return err_field(err, "limit", "is %u; allowed are 1 to %d",
+				 p.limit, LIST_PAGE_MAX);
 	if ((unsigned int)req->state >= SBX_STATE_COUNT)
 		return err_field(err, "state", "is %d; that is no state",
 				 (int)req->state);
-	for (struct list *l = e->sandboxes.all.prev; l != &e->sandboxes.all;
-	     l = l->prev) {
-		struct sandbox *sb = list_entry(l, struct sandbox, link);
-
-		if (!matches(sb, req))
-			continue;
-		if (page.total++ < page.offset || r.n_sandboxes == page.limit)
-			continue;
-		at[r.n_sandboxes] =
-			answer_sandbox(&views[r.n_sandboxes], sb, false);
-		r.n_sandboxes++;
-	}
-	page.has_more = page.total > page.offset + r.n_sandboxes;
-	r.sandboxes = at;
+	if ((int)req->state == SBX_TERMINATED)
+		page_ended(&p, &e->sandboxes);
+	else
+		page_live(&p, &e->sandboxes);
+	page.limit = p.limit;
+	page.offset = p.offset;
+	page.total = p.total;
+	page.has_more = (uint64_t)p.offset + p.n < p.total;
+	r.n_sandboxes = p.n;
+	r.sandboxes = p.at;
 	r.pagination = &page;
 	call_finish(call, &r.base);
 	return 0;

@@ -31,6 +31,12 @@ void sandboxes_init(struct sandboxes *s)
 	list_init(&s->all);
 }
 
+void sandboxes_fini(struct sandboxes *s)
+{
+	free(s->live);
+	s->live = NULL;
+}
+
 static struct sandbox **bucket(struct sandboxes *s, const char *id)
 {
 	uint32_t hash = 2166136261u;
@@ -56,14 +62,72 @@ struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row)
 	*at = sb;
 	list_add_tail(&e->sandboxes.all, &sb->link);
 	e->sandboxes.n++;
+	sb->order = e->sandboxes.next_order++;
+	sandbox_note(sb);
 	return sb;
+}
+
+/* Where it is in live, or would be. */
+static size_t place(const struct sandboxes *s, uint64_t order)
+{
+	size_t low = 0, high = s->n_live;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (s->live[middle].order < order)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void drop_live(struct sandboxes *s, size_t i)
+{
+	s->n_live--;
+	memmove(&s->live[i], &s->live[i + 1],
+		(s->n_live - i) * sizeof(*s->live));
+}
+
+void sandbox_note(struct sandbox *sb)
+{
+	struct sandboxes *s = &sb->engine->sandboxes;
+	size_t i = place(s, sb->order);
+	bool there = i < s->n_live && s->live[i].sb == sb;
+
+	if (sb->row.state == SBX_TERMINATED) {
+		if (there)
+			drop_live(s, i);
+		return;
+	}
+	if (!there) {
+		if (s->n_live == s->room_live) {
+			s->room_live = s->room_live ? s->room_live * 2 : 64;
+			s->live = xrealloc(s->live, s->room_live,
+					   sizeof(*s->live));
+		}
+		memmove(&s->live[i + 1], &s->live[i],
+			(s->n_live - i) * sizeof(*s->live));
+		s->n_live++;
+	}
+	s->live[i] = (struct sandbox_entry){ sb->order, sb, sb->row.state };
+}
+
+void sandbox_revert(struct sandbox *sb, const struct sandbox_row *old)
+{
+	sb->row = *old;
+	sandbox_note(sb);
 }
 
 void sandbox_remove(struct sandbox *sb)
 {
 	struct sandboxes *s = &sb->engine->sandboxes;
 	struct sandbox **at = bucket(s, sb->row.id);
+	size_t i = place(s, sb->order);
 
+	if (i < s->n_live && s->live[i].sb == sb)
+		drop_live(s, i);
 	while (*at != sb)
 		at = &(*at)->next_id;
 	*at = sb->next_id;
@@ -86,7 +150,7 @@ struct sandbox *sandbox_find(struct sandboxes *s, const char *id)
 
 struct sandbox *sandbox_by_uuid(struct sandboxes *s, const char *uuid)
 {
-	list_for_each(&s->all, sb, struct sandbox, link)
+	list_for_each (&s->all, sb, struct sandbox, link)
 		if (!strcmp(sb->row.uuid, uuid))
 			return sb;
 	return NULL;
@@ -94,7 +158,7 @@ struct sandbox *sandbox_by_uuid(struct sandboxes *s, const char *uuid)
 
 struct sandbox *sandbox_by_slot(struct sandboxes *s, uint32_t slot)
 {
-	list_for_each(&s->all, sb, struct sandbox, link)
+	list_for_each (&s->all, sb, struct sandbox, link)
 		if (sb->row.slot == (int64_t)slot)
 			return sb;
 	return NULL;

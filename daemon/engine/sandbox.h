@@ -110,7 +110,8 @@ struct idle {
  * @want_terminate: Ends as soon as the task has; @end_reason says why
  */
 struct sandbox {
-	struct list link;	 /* engine's, newest last */
+	struct list link; /* engine's, newest last */
+	uint64_t order;
 	struct sandbox *next_id; /* hash chain */
 	struct engine *engine;
 	struct sandbox_row row;
@@ -126,7 +127,7 @@ struct sandbox {
 	bool want_terminate;
 	char end_reason[128];
 	unsigned int end_failures;
-	struct list end_calls; /* TerminateSandbox that wait */
+	struct list end_calls;	 /* TerminateSandbox that wait */
 	sd_event_source *timer;	 /* timeout, idle */
 	sd_event_source *retry;	 /* attach or terminate again */
 	sd_event_source *answer; /* terminate's answer is due */
@@ -134,19 +135,44 @@ struct sandbox {
 
 #define SANDBOX_BUCKETS 4096 /* power of two */
 
+/**
+ * struct sandbox_entry - One sandbox as lists see it, side by side in memory
+ * @order:	Of creation: what the entries are sorted by
+ */
+struct sandbox_entry {
+	uint64_t order;
+	struct sandbox *sb;
+	enum sandbox_state state;
+};
+
+/**
+ * struct sandboxes - The node's sandboxes
+ * @all:	Oldest first
+ * @live:	Those that are not TERMINATED, oldest first, with their states:
+ *		kept by sandbox_note()
+ */
 struct sandboxes {
-	struct list all; /* oldest first */
+	struct list all;
 	struct sandbox *by_id[SANDBOX_BUCKETS];
 	size_t n;
+	struct sandbox_entry *live;
+	size_t n_live, room_live;
+	uint64_t next_order;
 };
 
 const char *sandbox_state_str(enum sandbox_state state);
 
 void sandboxes_init(struct sandboxes *s);
+/* All of them were removed. */
+void sandboxes_fini(struct sandboxes *s);
 /* Takes @row over, its spec too. The list keeps the order of creation. */
 struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row);
 /* Out of memory only, not out of the database. */
 void sandbox_remove(struct sandbox *sb);
+/* After each change of row.state. */
+void sandbox_note(struct sandbox *sb);
+/* The row as it was: what was to be could not be written. */
+void sandbox_revert(struct sandbox *sb, const struct sandbox_row *old);
 struct sandbox *sandbox_find(struct sandboxes *s, const char *id);
 struct sandbox *sandbox_by_uuid(struct sandboxes *s, const char *uuid);
 struct sandbox *sandbox_by_slot(struct sandboxes *s, uint32_t slot);

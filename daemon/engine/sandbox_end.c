@@ -140,7 +140,7 @@ static void commit(struct task *t)
 	list_for_each(&sb->end_calls, call, struct call, wait)
 		answer_call(call, sb, NULL);
 	if (event_commit(e, &err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		if (t->tries++ == 0)
 			log_err("sandbox '%s': is gone, but %s; trying again",
 				sb->row.id, err.msg);

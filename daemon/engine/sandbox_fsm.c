@@ -138,4 +138,5 @@ void sandbox_move(struct sandbox *sb, enum sandbox_event event)
 		abort();
 	}
 	sb->row.state = next;
+	sandbox_note(sb);
 }

@@ -176,7 +176,7 @@ void sandbox_lost(struct sandbox *sb, const char *reason)
 	}
 	if (event_commit(e, &err) < 0) {
 		log_err("sandbox '%s': %s", sb->row.id, err.msg);
-		sb->row = old;
+		sandbox_revert(sb, &old);
 	}
 	if (sb->row.state == SBX_PAUSED) {
 		guest_discard(e, old.uuid, old.slot);

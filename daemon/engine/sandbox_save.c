@@ -132,7 +132,7 @@ static void commit_pause(struct task *t)
 	list_for_each(&t->calls, call, struct call, wait)
 		answer_call(call, sb, &extra);
 	if (event_commit(e, &err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		pb_free(row.spec);
 		if (t->tries++ == 0)
 			log_err("sandbox '%s': saved, but %s; trying again",
@@ -248,7 +248,7 @@ int sandbox_pause(struct sandbox *sb, struct call *call, struct error *err)
 	if (call)
 		call_intent(call, sb->row.id);
 	if (event_commit(e, err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		if (call)
 			call->intent = false;
 		goto fail;

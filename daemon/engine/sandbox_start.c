@@ -107,7 +107,7 @@ static void reserve(struct task *t)
 		store_sandbox_put(e->store, &sb->row);
 	}
 	if (store_commit(e->store, &err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		if (g->clone)
 			pool_untake(e, clone);
 		else
@@ -202,7 +202,7 @@ static void commit(struct task *t)
 	list_for_each(&t->calls, call, struct call, wait)
 		answer_call(call, sb, &extra);
 	if (event_commit(e, &err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		sb->slot = old_slot;
 		task_fail(t, &err);
 		return;
@@ -526,7 +526,7 @@ int sandbox_resume(struct sandbox *sb, struct call *call, struct error *err)
 	if (call)
 		call_intent(call, sb->row.id);
 	if (event_commit(e, err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		account_settle(sb);
 		return -1;
 	}
@@ -554,7 +554,7 @@ int sandbox_restore(struct sandbox *sb, struct snapshot *snapshot,
 	if (call)
 		call_intent(call, sb->row.id);
 	if (event_commit(e, err) < 0) {
-		sb->row = old;
+		sandbox_revert(sb, &old);
 		account_settle(sb);
 		return -1;
 	}

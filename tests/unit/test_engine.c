@@ -252,6 +252,63 @@ static void a_sandbox_lives_and_ends(void **state)
 	assert_string_equal(err_reason_of(&world.answer_err), "INVALID_STATE");
 }
 
+/* The ids of a page, in its order, without spaces between; and its total. */
+static uint32_t page(uint32_t state, uint32_t offset, uint32_t limit,
+		     const char *image, char ret[64])
+{
+	NODE(ListSandboxes, LIST_SANDBOXES);
+	Sandbox__Node__V1__ListSandboxesResponse *r;
+	uint32_t total;
+
+	m.state = (Sandbox__Node__V1__SandboxState)state;
+	m.offset = offset;
+	m.limit = limit;
+	m.image = (char *)(uintptr_t)image;
+	assert_true(call("ListSandboxes", &m.base));
+	r = sandbox__node__v1__list_sandboxes_response__unpack(
+		NULL, world.answer_len, world.answer);
+	assert_non_null(r);
+	ret[0] = '\0';
+	for (size_t i = 0; i < r->n_sandboxes; i++)
+		strcat(ret, r->sandboxes[i]->id);
+	total = r->pagination->total;
+	assert_int_equal(r->pagination->has_more,
+			 offset + r->n_sandboxes < total);
+	pb_free(r);
+	return total;
+}
+
+static void pages_are_of_those_that_have_not_ended_newest_first(void **state)
+{
+	char ids[64];
+
+	(void)state;
+	for (const char *id = "abcde"; *id; id++)
+		assert_true(create((char[]){ *id, '\0' }, ""));
+	assert_true(terminate("b"));
+	assert_true(terminate("e"));
+	assert_true(pause_it("c"));
+	assert_int_equal(page(0, 0, 0, "", ids), 3);
+	assert_string_equal(ids, "dca");
+	assert_int_equal(page(0, 1, 1, "", ids), 3);
+	assert_string_equal(ids, "c");
+	assert_int_equal(page(0, 7, 2, "", ids), 3);
+	assert_string_equal(ids, "");
+	assert_int_equal(page(SBX_RUNNING, 0, 0, "", ids), 2);
+	assert_string_equal(ids, "da");
+	assert_int_equal(page(SBX_PAUSED, 0, 0, "debian:12", ids), 1);
+	assert_string_equal(ids, "c");
+	assert_int_equal(page(SBX_TERMINATED, 0, 1, "", ids), 2);
+	assert_string_equal(ids, "e");
+	assert_int_equal(page(0, 1, 9, "debian:12", ids), 3);
+	assert_string_equal(ids, "ca");
+	stop();
+	start();
+	settle();
+	assert_int_equal(page(0, 0, 0, "", ids), 3);
+	assert_string_equal(ids, "dca");
+}
+
 static void a_rule_that_opens_nothing_here_is_refused_by_its_field(void **state)
 {
 	NODE(CreateSandbox, CREATE_SANDBOX);
@@ -873,8 +930,8 @@ static void a_node_that_cannot_clone_boots_cold_and_says_so(void **state)
 	assert_int_equal(files("templates"), 0);
 	assert_int_equal(state_of("a"), SBX_RUNNING);
 	assert_true(call("GetNode", &m.base));
-	r = sandbox__node__v1__get_node_response__unpack(
-		NULL, world.answer_len, world.answer);
+	r = sandbox__node__v1__get_node_response__unpack(NULL, world.answer_len,
+							 world.answer);
 	assert_non_null(r);
 	assert_string_equal(r->snapshot_mechanism, "save");
 	assert_int_equal(r->n_problems, 1);
@@ -1053,6 +1110,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_sandbox_lives_and_ends),
+		T(pages_are_of_those_that_have_not_ended_newest_first),
 		T(a_rule_that_opens_nothing_here_is_refused_by_its_field),
 		T(a_create_that_fails_anywhere_leaves_nothing),
 		T(a_pause_that_fails_leaves_it_running),
