@@ -145,10 +145,12 @@ static int capture(struct hv *hv, const struct guest_spec *spec,
 	return destroy(hv, spec->uuid, err);
 }
 
-static int wake(struct hv *hv, const struct guest_spec *spec, struct error *err)
+static int wake(struct hv *hv, const struct guest_spec *spec,
+		const char *template_dir, struct error *err)
 {
 	(void)hv;
 	(void)spec;
+	(void)template_dir;
 	(void)err;
 	return 0;
 }
@@ -190,7 +192,17 @@ static int stats(struct hv *hv, const char *uuid, uint64_t *ret_cpu_ms,
 	(void)uuid;
 	(void)err;
 	*ret_cpu_ms = 0;
-	*ret_memory = 0;
+	if (ret_memory)
+		*ret_memory = 0;
+	return 0;
+}
+
+static int selftest(struct hv *hv, const struct guest_spec *spec,
+		    struct error *err)
+{
+	(void)hv;
+	(void)spec;
+	(void)err;
 	return 0;
 }
 
@@ -210,6 +222,7 @@ static const struct hv_ops ops = {
 	.life = life,
 	.list = list_all,
 	.verify = verify,
+	.selftest = selftest,
 	.stats = stats,
 	.free = bench_free,
 };

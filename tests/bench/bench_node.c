@@ -40,13 +40,14 @@ static int make_config(char **argv, struct config **ret, struct error *err)
 	_cleanup_free_ char *text = xasprintf(
 		"[node]\nstate_dir = %s\nrun_dir = %s\n"
 		"[api]\nsocket = %s/node.sock\nuser = %s\n"
-		"[network]\nresolver_user = %s\n[paths]\nlibexec = %s\n"
+		"[network]\nresolver_user = %s\nsplice_user = %s\n"
+		"[paths]\nlibexec = %s\n"
 		"[guest]\ntemplates = no\n[pool]\nmin = 0\nmax = 0\n"
 		"[limits]\nsandboxes_max = 8192\nvcpu_overcommit = 1000\n"
 		"memory_overcommit = 1000\ndisk_overcommit = 1000\n"
 		"disk_reserve_mib = 0\ncreate_rate = 100000\n"
 		"create_burst = 100000\n",
-		argv[0], argv[0], argv[0], argv[2], argv[2], argv[1]);
+		argv[0], argv[0], argv[0], argv[2], argv[2], argv[2], argv[1]);
 
 	return config_parse("bench_node", text, ret, err);
 }
