@@ -75,18 +75,14 @@ say() { echo "    $*" >&3; }
 
 in_box() { "$ctl" exec "$box" -- "$@"; }
 
-# What a program in the guest ended with, and how long it took there: $status, $ms
-timed() {
-    local out
-    out=$(in_box python3 -c '
-import subprocess, sys, time
-start = time.monotonic()
-done = subprocess.run(sys.argv[1:], capture_output=True)
-took = (time.monotonic() - start) * 1000
-print(done.returncode, round(took))
-print(done.stderr.decode().strip()[-200:])' "$@")
-    read -r status ms <<<"${out%%$'\n'*}"
-    text=${out#*$'\n'}
+# What curl in the guest ended with, what it said, and after how many
+# milliseconds of its own: $status, $text, $ms
+curl_fails() {
+    local rc=0
+    text=$(in_box curl -sS -o /dev/null -w '%{time_total}' "$@" 2>"$work/err") || rc=$?
+    status=$rc
+    ms=$(awk "BEGIN {printf \"%.1f\", $text * 1000}")
+    text=$(cat "$work/err")
 }
 
 set_up() {
@@ -145,23 +141,25 @@ print(*sorted({a[4][0] for a in got}), round((time.monotonic() - start) * 1000))
 }
 
 test_a_blocked_name_fails_plainly() {
-    timed curl -sS https://blocked.test/
+    curl_fails https://blocked.test/
     say "blocked name: curl ends after $ms ms"
     expect 6 "$status"
     case $text in *"Could not resolve host"*) ;; *) expect "Could not resolve host" "$text" ;; esac
-    timed git clone -q https://blocked.test/repo.git /tmp/none
-    expect 128 "$status"
+    local rc=0
+    in_box git clone -q https://blocked.test/repo.git /tmp/none 2>"$work/err" || rc=$?
+    expect 128 "$rc"
+    grep -q "Could not resolve host" "$work/err"
     "$ctl" denied "$box" | grep -q "blocked.test"
 }
 
 test_a_blocked_address_fails_plainly() {
     local target
     for target in 203.0.113.11:443 8.8.8.8:443 169.254.169.254:80 198.51.100.2:22 10.1.2.3:80 169.254.1.1:80; do
-        timed curl -sS "http://$target/"
+        curl_fails "http://$target/"
         say "$target: curl ends after $ms ms"
         expect 7 "$status"
     done
-    timed curl -sS --doh-url https://8.8.8.8/dns-query https://files.mirror.test/file
+    curl_fails --doh-url https://8.8.8.8/dns-query https://files.mirror.test/file
     [ "$status" != 0 ]
 }
 
