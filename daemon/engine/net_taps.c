@@ -302,7 +302,8 @@ static void going_done(void *arg, int rc, const struct error *err)
 {
 	struct net_taps *t = arg;
 
-	if (rc < 0)
+	/* When the daemon stops, close_all() does it. */
+	if (rc < 0 && err->code != ERR_UNAVAILABLE)
 		log_err("take away taps: %s", err->msg);
 	make_ahead(t);
 }
