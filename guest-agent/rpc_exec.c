@@ -310,6 +310,54 @@ static void exec_start(struct client *c, const NODE(ExecStart) * start)
 		end(c, &err);
 }
 
+/*
+ * ExecRequest and AttachProcessRequest differ in what they start with, and have
+ * the same input after it: in C, two types with fields of the same names.
+ */
+#define READ_INPUT(in, msg, CASE)                                              \
+	do {                                                                   \
+		switch ((msg)->input_case) {                                   \
+		case CASE##_START:                                             \
+			(in)->kind = INPUT_START;                              \
+			break;                                                 \
+		case CASE##_STDIN:                                             \
+			(in)->kind = INPUT_STDIN;                              \
+			(in)->stdin_data = &(msg)->stdin;                      \
+			break;                                                 \
+		case CASE##_CLOSE_STDIN:                                       \
+			(in)->kind = INPUT_CLOSE_STDIN;                        \
+			(in)->close_stdin = (msg)->close_stdin;                \
+			break;                                                 \
+		case CASE##_SIGNAL:                                            \
+			(in)->kind = INPUT_SIGNAL;                             \
+			(in)->signal = (msg)->signal->signal;                  \
+			break;                                                 \
+		case CASE##_RESIZE:                                            \
+			(in)->kind = INPUT_RESIZE;                             \
+			(in)->resize = (msg)->resize;                          \
+			break;                                                 \
+		default:                                                       \
+			break;                                                 \
+		}                                                              \
+	} while (0)
+
+/* True: this is the first input, which starts. Anything else is dealt with. */
+static bool is_start(struct client *c, const struct input *in,
+		     struct error *err)
+{
+	if (c->asked) {
+		take_input(c, in);
+		return false;
+	}
+	if (in->kind != INPUT_START) {
+		err_field(err, "start", "must come first");
+		end(c, err);
+		return false;
+	}
+	c->asked = true;
+	return true;
+}
+
 static void exec_message(struct client *c, const uint8_t *data, size_t len,
 			 struct error *err)
 {
@@ -322,38 +370,9 @@ static void exec_message(struct client *c, const uint8_t *data, size_t len,
 		end(c, err);
 		return;
 	}
-	switch (msg->input_case) {
-	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_START:
-		in.kind = INPUT_START;
-		break;
-	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_STDIN:
-		in.kind = INPUT_STDIN;
-		in.stdin_data = &msg->stdin;
-		break;
-	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_CLOSE_STDIN:
-		in.kind = INPUT_CLOSE_STDIN;
-		in.close_stdin = msg->close_stdin;
-		break;
-	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_SIGNAL:
-		in.kind = INPUT_SIGNAL;
-		in.signal = msg->signal->signal;
-		break;
-	case SANDBOX__NODE__V1__EXEC_REQUEST__INPUT_RESIZE:
-		in.kind = INPUT_RESIZE;
-		in.resize = msg->resize;
-		break;
-	default:
-		break;
-	}
-	if (c->asked) {
-		take_input(c, &in);
-	} else if (in.kind == INPUT_START) {
-		c->asked = true;
+	READ_INPUT(&in, msg, SANDBOX__NODE__V1__EXEC_REQUEST__INPUT);
+	if (is_start(c, &in, err))
 		exec_start(c, msg->start);
-	} else {
-		err_field(err, "start", "must come first");
-		end(c, err);
-	}
 	sandbox__node__v1__exec_request__free_unpacked(msg, NULL);
 }
 
@@ -414,38 +433,9 @@ static void attach_message(struct client *c, const uint8_t *data, size_t len,
 		end(c, err);
 		return;
 	}
-	switch (msg->input_case) {
-	case SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT_START:
-		in.kind = INPUT_START;
-		break;
-	case SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT_STDIN:
-		in.kind = INPUT_STDIN;
-		in.stdin_data = &msg->stdin;
-		break;
-	case SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT_CLOSE_STDIN:
-		in.kind = INPUT_CLOSE_STDIN;
-		in.close_stdin = msg->close_stdin;
-		break;
-	case SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT_SIGNAL:
-		in.kind = INPUT_SIGNAL;
-		in.signal = msg->signal->signal;
-		break;
-	case SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT_RESIZE:
-		in.kind = INPUT_RESIZE;
-		in.resize = msg->resize;
-		break;
-	default:
-		break;
-	}
-	if (c->asked) {
-		take_input(c, &in);
-	} else if (in.kind == INPUT_START) {
-		c->asked = true;
+	READ_INPUT(&in, msg, SANDBOX__NODE__V1__ATTACH_PROCESS_REQUEST__INPUT);
+	if (is_start(c, &in, err))
 		attach_start(c, msg->start);
-	} else {
-		err_field(err, "start", "must come first");
-		end(c, err);
-	}
 	sandbox__node__v1__attach_process_request__free_unpacked(msg, NULL);
 }
 
