@@ -4,7 +4,11 @@
 
 #include "base/loop.h"
 #include "base/mem.h"
+#include "engine/call.h"
 #include "engine/engine.h"
+#include "engine/event.h"
+#include "engine/sandbox_ops.h"
+#include "engine/store.h"
 
 #include <string.h>
 
@@ -205,4 +209,23 @@ uint64_t sandbox_run_ms(const struct sandbox *sb)
 uint64_t sandbox_runtime_ms(const struct sandbox *sb)
 {
 	return sb->row.runtime_ms + sandbox_run_ms(sb);
+}
+
+int sandbox_intend(struct sandbox *sb, enum sandbox_event ev,
+		   const struct sandbox_row *old, struct call *call,
+		   struct error *err)
+{
+	struct engine *e = sb->engine;
+
+	store_begin(e->store);
+	sandbox_move(sb, ev);
+	store_sandbox_put(e->store, &sb->row);
+	if (call)
+		call_intent(call, sb->row.id);
+	if (event_commit(e, err) == 0)
+		return 0;
+	sandbox_revert(sb, old);
+	if (call)
+		call->intent = false;
+	return -1;
 }

@@ -9,6 +9,7 @@
 #define ENGINE_SANDBOX_OPS_H
 
 #include "engine/sandbox.h"
+#include "engine/sandbox_fsm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,15 @@ void sandbox_end(struct sandbox *sb, const char *reason, struct call *call);
 void sandbox_lost(struct sandbox *sb, const char *reason);
 /* Look whether the guest is still there. */
 void sandbox_look(struct sandbox *sb, const char *reason);
+
+/*
+ * Write down, durably, what is going to be done (@ev, and whatever the caller
+ * changed in the row since @old) before any of it is. On failure the row is
+ * @old again.
+ */
+int sandbox_intend(struct sandbox *sb, enum sandbox_event ev,
+		   const struct sandbox_row *old, struct call *call,
+		   struct error *err);
 
 /* Speak to the agent of a running guest again. */
 void sandbox_reattach(struct sandbox *sb);

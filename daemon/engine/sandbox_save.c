@@ -241,18 +241,9 @@ int sandbox_pause(struct sandbox *sb, struct call *call, struct error *err)
 	t = task_new(e, sb, &task_pause);
 	if (guest_plan_of(&t->guest, sb, err) < 0)
 		goto fail;
-	store_begin(e->store);
-	sandbox_move(sb, EV_PAUSE);
 	engine_object_id("snap_", sb->row.next_snapshot);
-	store_sandbox_put(e->store, &sb->row);
-	if (call)
-		call_intent(call, sb->row.id);
-	if (event_commit(e, err) < 0) {
-		sandbox_revert(sb, &old);
-		if (call)
-			call->intent = false;
+	if (sandbox_intend(sb, EV_PAUSE, &old, call, err) < 0)
 		goto fail;
-	}
 	engine_path(e, "snapshots", sb->row.next_snapshot,
 		    t->guest.snapshot_dir, sizeof(t->guest.snapshot_dir));
 	if (call)

@@ -520,13 +520,7 @@ int sandbox_resume(struct sandbox *sb, struct call *call, struct error *err)
 			       sb->row.id, sb->row.snapshot_id);
 	if (account_resume(sb, err) < 0)
 		return -1;
-	store_begin(e->store);
-	sandbox_move(sb, EV_RESUME);
-	store_sandbox_put(e->store, &sb->row);
-	if (call)
-		call_intent(call, sb->row.id);
-	if (event_commit(e, err) < 0) {
-		sandbox_revert(sb, &old);
+	if (sandbox_intend(sb, EV_RESUME, &old, call, err) < 0) {
 		account_settle(sb);
 		return -1;
 	}
@@ -548,13 +542,7 @@ int sandbox_restore(struct sandbox *sb, struct snapshot *snapshot,
 	if (sandbox_may(sb, EV_RESTORE, err) < 0 ||
 	    sandbox_not_busy(sb, err) < 0 || account_resume(sb, err) < 0)
 		return -1;
-	store_begin(e->store);
-	sandbox_move(sb, EV_RESTORE);
-	store_sandbox_put(e->store, &sb->row);
-	if (call)
-		call_intent(call, sb->row.id);
-	if (event_commit(e, err) < 0) {
-		sandbox_revert(sb, &old);
+	if (sandbox_intend(sb, EV_RESTORE, &old, call, err) < 0) {
 		account_settle(sb);
 		return -1;
 	}
