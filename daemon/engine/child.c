@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#define CANCEL_LOOK_MS	 100
 #define CHILD_OUT_MAX	 1024	      /* kept of its output for a message */
 #define CHILD_MEMORY_MAX (1ull << 30) /* address space of an unprivileged one */
 
@@ -60,9 +61,12 @@ static _Noreturn void child_main(const struct child_spec *spec, pid_t parent,
 	_exit(127);
 }
 
-/* Its output until it ends or time is up. False: time is up. */
-static bool read_output(int fd, uint64_t deadline_ms, char *buf, size_t size)
+/* Its output until it ends, time is up or it is to stop. False: it did not end.
+ */
+static bool read_output(int fd, uint64_t deadline_ms,
+			const _Atomic bool *cancel, char *buf, size_t size)
 {
+	uint64_t slice = cancel ? CANCEL_LOOK_MS : UINT32_MAX;
 	size_t len = 0;
 
 	for (;;) {
@@ -73,12 +77,11 @@ static bool read_output(int fd, uint64_t deadline_ms, char *buf, size_t size)
 		int r;
 
 		buf[len] = '\0';
-		if (now >= deadline_ms)
+		if (now >= deadline_ms || (cancel && *cancel))
 			return false;
-		r = poll(&p, 1, (int)(deadline_ms - now));
-		if (r == 0)
-			return false;
-		if (r < 0)
+		now = deadline_ms - now;
+		r = poll(&p, 1, (int)(now < slice ? now : slice));
+		if (r <= 0)
 			continue;
 		if (len + 1 < size)
 			n = read(fd, buf + len, size - 1 - len);
@@ -112,12 +115,15 @@ int child_run(const struct child_spec *spec, struct error *err)
 	close(pipe_fds[1]);
 	if (pid < 0)
 		return err_sys(err, errno, "run '%s'", spec->argv[0]);
-	in_time = read_output(out_fd, loop_now_ms() + spec->timeout_ms, out,
-			      size);
+	in_time = read_output(out_fd, loop_now_ms() + spec->timeout_ms,
+			      spec->cancel, out, size);
 	if (!in_time)
 		kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	if (!in_time && spec->cancel && *spec->cancel)
+		return err_set(err, ERR_CANCELLED, "'%s' was stopped",
+			       spec->argv[0]);
 	if (!in_time)
 		return err_set(err, ERR_TIMEOUT, "'%s' took longer than %u ms",
 			       spec->argv[0], spec->timeout_ms);

@@ -3,6 +3,7 @@
 #ifndef ENGINE_CHILD_H
 #define ENGINE_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,6 +14,7 @@ struct error;
  * @argv:	Program (a path) and arguments, NULL at the end
  * @uid, @gid:	As whom; no supplementary groups. (uid_t)-1: as we are
  * @timeout_ms:	Killed when it takes longer
+ * @cancel:	Killed soon after this is set; or NULL
  * @out:	Where the start of its output goes, NUL-terminated; or NULL
  * @out_size:	Size of that
  */
@@ -21,6 +23,7 @@ struct child_spec {
 	uid_t uid;
 	gid_t gid;
 	unsigned int timeout_ms;
+	const _Atomic bool *cancel;
 	char *out;
 	size_t out_size;
 };

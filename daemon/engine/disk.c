@@ -455,7 +455,8 @@ static int copy_layer(int dir_fd, const char *name, const char *out, uid_t uid,
 
 int disk_merge(const char *qemu_img, const char *dir, const char *name,
 	       const char *out, const char *base, const char *base_format,
-	       uid_t uid, gid_t gid, struct error *err)
+	       uid_t uid, gid_t gid, const _Atomic bool *cancel,
+	       struct error *err)
 {
 	_cleanup_close_ int dir_fd =
 		open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -466,7 +467,8 @@ int disk_merge(const char *qemu_img, const char *dir, const char *name,
 	struct child_spec child = { .argv = argv,
 				    .uid = uid,
 				    .gid = gid,
-				    .timeout_ms = MERGE_TIMEOUT_MS };
+				    .timeout_ms = MERGE_TIMEOUT_MS,
+				    .cancel = cancel };
 	int rc;
 
 	if (dir_fd < 0)

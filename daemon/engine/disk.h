@@ -15,6 +15,7 @@
 #ifndef ENGINE_DISK_H
 #define ENGINE_DISK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,8 +23,10 @@
 struct error;
 
 #define DISK_ACTIVE	"disk.qcow2"
+#define DISK_MERGED	"merged.qcow2" /* while it is made */
 #define DISK_LAYERS_MAX 64 /* sealed layers of a guest's own */
-#define DISK_MERGE_AT	8  /* a chain this long is merged when it is saved */
+#define DISK_MERGE_AT	8  /* a longer chain is merged while nobody waits */
+#define DISK_CHAIN_MAX	16 /* and one longer than this when it is saved */
 #define DISK_SIZE_MAX	(4ull << 40)
 #define DISK_HEADER_SIZE (4u * 65536)
 #define DISK_SHA_SIZE	65 /* hexadecimal text with its NUL */
@@ -97,16 +100,18 @@ int disk_read_size(int dir_fd, const char *name, uint64_t *ret,
 
 /**
  * disk_merge() - Make one layer of the top one and all between it and @base
- * @dir:	Path of the directory they are in
+ * @dir:	Path of the directory they are in, which @uid can reach
  * @name:	The top layer, sealed
  * @out:	Name of the layer made in @dir, owned by @uid; it stands on @base
  * @base:	Path of the layer to stand on ("raw" or "qcow2")
  * @uid, @gid:	qemu-img runs as these, for it reads what a guest's QEMU wrote
+ * @cancel:	May be set meanwhile; or NULL
  *
  * On failure nothing is left.
  */
 int disk_merge(const char *qemu_img, const char *dir, const char *name,
 	       const char *out, const char *base, const char *base_format,
-	       uid_t uid, gid_t gid, struct error *err);
+	       uid_t uid, gid_t gid, const _Atomic bool *cancel,
+	       struct error *err);
 
 #endif /* ENGINE_DISK_H */

@@ -24,6 +24,7 @@
 #include "engine/idle.h"
 #include "engine/image_use.h"
 #include "engine/lease.h"
+#include "engine/merge.h"
 #include "engine/metrics_link.h"
 #include "engine/parcel.h"
 #include "engine/pool.h"
@@ -155,6 +156,8 @@ static void empty_trash(struct engine *e, const char *dir)
 
 	for (int i = 0; i < n; i++) {
 		if (!strncmp(names[i]->d_name, ".trash-", 7) ||
+		    !strncmp(names[i]->d_name, MERGE_STAGING,
+			     strlen(MERGE_STAGING)) ||
 		    !strncmp(names[i]->d_name, PARCEL_STAGING,
 			     strlen(PARCEL_STAGING))) {
 			struct trash *t = xcalloc(1, sizeof(*t));
@@ -264,6 +267,7 @@ static void keep_house(void *arg)
 		recover_sweep(e);
 		templates_evict(e);
 		images_tidy(e);
+		merge_next(e);
 		pool_refill(e);
 	}
 	if (e->houses % TRIM_EVERY == 0) {
@@ -547,6 +551,7 @@ struct engine *engine_free(struct engine *e)
 	if (!e->stopping)
 		engine_halt(e);
 	parcels_free(e);
+	merge_free(e);
 	calls_free(e);
 	list_for_each(&e->tasks, t, struct task, link)
 		task_free(t);

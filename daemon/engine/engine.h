@@ -26,6 +26,7 @@
 struct error;
 struct job_pool;
 struct loop;
+struct merge;
 struct metrics_link;
 struct ports;
 struct webhook;
@@ -73,6 +74,7 @@ struct engine {
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
 	struct list exports, imports; /* parcel.h */
+	struct merge *merge;	      /* merge.h: the one under way */
 	bool testing;		      /* selftest.h, with this guest */
 	char test_uuid[HV_UUID_SIZE];
 	uid_t helper_uid;	      /* whom processes without power become */

@@ -115,6 +115,11 @@ struct hv_progress {
  * @verify:	Check a snapshot against its manifest, all checksums. One whose
  *		save was cut off when all of the guest was on disk already is
  *		finished first
+ * @merge:	Make of a snapshot with a long chain of disk layers (more than
+ *		DISK_MERGE_AT) the same with one, whole in the new directory
+ *		@out_dir, for its caller to exchange the two; *@ret_bytes is what
+ *		it takes, 0: the chain is short and nothing was made. Of @spec:
+ *		a uid and directory of its own, and the image
  * @selftest:	Whether clones work here, with a small guest (1 vCPU, 256 MiB)
  *		of the names in @spec; its directory exists. 0: they do, and it
  *		is remembered. ERR_CONFLICT: they do not, and it is remembered.
@@ -146,6 +151,10 @@ struct hv_ops {
 		    struct error *err);
 	int (*verify)(struct hv *hv, const char *snapshot_dir,
 		      struct error *err);
+	int (*merge)(struct hv *hv, const struct guest_spec *spec,
+		     const char *template_dir, const char *snapshot_dir,
+		     const char *out_dir, uint64_t *ret_bytes,
+		     struct hv_progress *progress, struct error *err);
 	int (*selftest)(struct hv *hv, const struct guest_spec *spec,
 			struct error *err);
 	int (*stats)(struct hv *hv, const char *uuid, uint64_t *ret_cpu_ms,

@@ -52,6 +52,9 @@ static int run(void *arg, struct error *err)
 	case HV_STATS:
 		return ops->stats(c->hv, c->spec.uuid, &c->cpu_ms,
 				  c->flag ? &c->memory : NULL, err);
+	case HV_MERGE:
+		return ops->merge(c->hv, &c->spec, template, snapshot,
+				  c->out_dir, &c->bytes, c->progress, err);
 	case HV_SELFTEST:
 		return ops->selftest(c->hv, &c->spec, err);
 	}

@@ -25,6 +25,7 @@ enum hv_call_op {
 	HV_VERIFY,
 	HV_STATS,
 	HV_SELFTEST,
+	HV_MERGE,
 };
 
 /* Main thread. Owns what the call brought but did not have taken from it. */
@@ -42,6 +43,7 @@ struct hv_call {
 	enum hv_call_op op;
 	struct guest_spec spec;
 	char template_dir[PATH_MAX], snapshot_dir[PATH_MAX]; /* "": none */
+	char out_dir[PATH_MAX]; /* of a merge */
 	bool flag; /* start: hold; save: keep_running; stats: memory too */
 	struct hv_progress *progress;
 	hv_call_fn done;

@@ -79,6 +79,12 @@ int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
 int hv_guest_verify(struct hv *hv, const char *snapshot_dir,
 		    struct error *err);
 
+/* hv_merge.c */
+int hv_guest_merge(struct hv *hv, const struct guest_spec *spec,
+		   const char *template_dir, const char *snapshot_dir,
+		   const char *out_dir, uint64_t *ret_bytes,
+		   struct hv_progress *progress, struct error *err);
+
 /* hv_selftest.c */
 int hv_guest_selftest(struct hv *hv, const struct guest_spec *spec,
 		      struct error *err);

@@ -328,6 +328,7 @@ static const struct hv_ops ops = {
 	.life = guest_life,
 	.list = guest_list,
 	.verify = hv_guest_verify,
+	.merge = hv_guest_merge,
 	.selftest = hv_guest_selftest,
 	.stats = guest_stats,
 	.free = guest_free,

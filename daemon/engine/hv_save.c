@@ -175,9 +175,8 @@ static int saving_init(struct saving *s, struct hv *hv,
 				     sizeof(s->active), &s->layers, err) < 0)
 		return -1;
 	if (s->layers >= DISK_LAYERS_MAX)
-		return err_set(err, ERR_LIMIT,
-			       "disk of %u layers: pause the guest once",
-			       s->layers);
+		return err_set(err, ERR_LIMIT, "disk of %u layers", s->layers);
+	s->out_layers = s->layers;
 	if (disk_read_size(s->dir_fd, s->active, &s->m->disk_size, err) < 0)
 		return -1;
 	return hv_guest_open_proc(spec, &s->proc, err);
@@ -343,7 +342,10 @@ static int add_layer(struct saving *s, struct error *err)
 	return -1;
 }
 
-/* A long chain becomes one layer. That it does not is no reason to fail. */
+/* A long chain becomes one layer. That it does not is no reason to fail. It is
+ * made in the guest's directory, which qemu-img with the guest's rights can
+ * reach, and only then linked into the new one.
+ */
 void saving_merge_layers(struct saving *s)
 {
 	const char *format = s->template_dir ? "qcow2" : "raw";
@@ -354,24 +356,25 @@ void saving_merge_layers(struct saving *s)
 	struct error err = { 0 };
 	char name[32];
 
-	disk_layer_name(s->layers, name, sizeof(name));
-	/* qemu-img has the guest's rights, and must reach the layers. */
-	if (fchown(s->out_fd, s->spec->slot.uid, s->lv->gid) < 0 ||
-	    disk_merge(s->lv->qemu_img, s->out, name, "merged.qcow2", base,
-		       format, s->spec->slot.uid, s->lv->gid, &err) < 0) {
+	unlinkat(s->dir_fd, DISK_MERGED, 0);
+	if (disk_merge(s->lv->qemu_img, s->spec->dir, s->active, DISK_MERGED,
+		       base, format, s->spec->slot.uid, s->lv->gid, NULL,
+		       &err) < 0 ||
+	    disk_seal(s->dir_fd, DISK_MERGED, s->out_fd, DISK_MERGED,
+		      s->spec->slot.uid, &err) < 0) {
 		log_warn("snapshot '%s' keeps %u disk layers: %s", s->out,
 			 s->layers + 1, err.msg);
-	} else {
-		for (unsigned int n = 0; n <= s->layers; n++) {
-			disk_layer_name(n, name, sizeof(name));
-			unlinkat(s->out_fd, name, 0);
-		}
-		disk_layer_name(0, name, sizeof(name));
-		if (renameat(s->out_fd, "merged.qcow2", s->out_fd, name) == 0)
-			s->layers = 0;
+		unlinkat(s->dir_fd, DISK_MERGED, 0);
+		return;
 	}
-	if (fchown(s->out_fd, geteuid(), getegid()) < 0)
-		log_warn("snapshot '%s': %s", s->out, strerror(errno));
+	unlinkat(s->dir_fd, DISK_MERGED, 0);
+	for (unsigned int n = 0; n <= s->layers; n++) {
+		disk_layer_name(n, name, sizeof(name));
+		unlinkat(s->out_fd, name, 0);
+	}
+	disk_layer_name(0, name, sizeof(name));
+	renameat(s->out_fd, DISK_MERGED, s->out_fd, name);
+	s->out_layers = 0;
 }
 
 int saving_add_disks(int out_fd, unsigned int layers,
@@ -401,7 +404,7 @@ uint64_t saving_bytes(const struct snapshot_manifest *m)
 /* Step 4. */
 static int commit(struct saving *s, uint64_t *ret_bytes, struct error *err)
 {
-	if (saving_add_disks(s->out_fd, s->layers, s->m, err) < 0 ||
+	if (saving_add_disks(s->out_fd, s->out_layers, s->m, err) < 0 ||
 	    snapshot_add_part(s->out_fd, SNAPSHOT_MEM, s->m, err) < 0 ||
 	    snapshot_add_part(s->out_fd, SNAPSHOT_STATE, s->m, err) < 0 ||
 	    snapshot_commit(s->out, s->out_fd, s->m, err) < 0)
@@ -424,7 +427,7 @@ static int save_stopped(struct saving *s, bool keep_running,
 	if (keep_running) {
 		if (add_layer(s, err) < 0)
 			return -1;
-	} else if (s->layers + 1 > DISK_MERGE_AT) {
+	} else if (s->layers + 1 > DISK_CHAIN_MAX) {
 		saving_merge_layers(s);
 	}
 	return commit(s, ret_bytes, err);
@@ -483,23 +486,49 @@ static int save_whole(struct saving *s, bool keep_running, uint64_t *ret_bytes,
 	return rc;
 }
 
+int saving_start_again(struct saving *s, struct error *err)
+{
+	uint64_t deadline = loop_now_ms() + RUN_ON_WAIT_MS;
+	struct timespec pause = { .tv_nsec = 100000000 };
+
+	while (hv_guest_start(&s->lv->base, s->spec, s->template_dir, s->out,
+			      false, err) < 0) {
+		if (loop_now_ms() > deadline)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+/* A guest whose chain has become too long goes on from its own snapshot, where
+ * the chain is one layer: QEMU can only add to what it has open.
+ */
 static int save_clone(struct saving *s, bool keep_running, uint64_t *ret_bytes,
 		      struct hv_progress *progress, struct error *err)
 {
+	bool again = keep_running && s->layers + 1 > DISK_CHAIN_MAX;
 	struct error late = { 0 };
 	int rc = stop_guest(s, err);
 
 	if (rc == 0)
-		rc = save_stopped(s, keep_running, ret_bytes, progress, err);
+		rc = save_stopped(s, keep_running && !again, ret_bytes,
+				  progress, err);
 	if (rc < 0) {
 		remove_out(s);
 		run_on(s);
-	} else if (keep_running) {
-		run_on(s);
-	} else if (hv_guest_destroy(&s->lv->base, s->spec->uuid, &late) < 0) {
-		log_warn("guest '%s' is saved: %s", s->spec->uuid, late.msg);
+		return -1;
 	}
-	return rc;
+	if (keep_running && !again) {
+		run_on(s);
+		return 0;
+	}
+	if (hv_guest_destroy(&s->lv->base, s->spec->uuid, &late) < 0) {
+		log_warn("guest '%s' is saved: %s", s->spec->uuid, late.msg);
+		if (again)
+			run_on(s);
+		return 0;
+	}
+	return again ? saving_start_again(s, err) : 0;
 }
 
 int hv_guest_save(struct hv *hv, const struct guest_spec *spec,

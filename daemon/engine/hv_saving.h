@@ -16,6 +16,7 @@ struct error;
  * struct saving - One save or capture under way
  * @out, @out_fd: The new directory
  * @layers:	Sealed layers the guest has
+ * @out_layers:	Number of the highest one in the new directory
  * @active:	Name of the one it writes
  * @m:		Manifest as it grows
  * @keep_out:	The directory has the only copy of the guest
@@ -30,7 +31,7 @@ struct saving {
 	struct qemu_proc proc;
 	struct mem_map map;
 	struct page_runs runs;
-	unsigned int layers;
+	unsigned int layers, out_layers;
 	char active[32];
 	struct snapshot_manifest *m;
 	bool keep_out;
@@ -47,6 +48,8 @@ void saving_merge_layers(struct saving *s);
 /* Layers 0..@layers of the new directory, the last one sealed now. */
 int saving_add_disks(int out_fd, unsigned int layers,
 		     struct snapshot_manifest *m, struct error *err);
+/* Bring up the guest, which is gone, from the snapshot made of it. */
+int saving_start_again(struct saving *s, struct error *err);
 uint64_t saving_bytes(const struct snapshot_manifest *m);
 
 #endif /* ENGINE_HV_SAVING_H */

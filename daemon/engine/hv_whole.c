@@ -346,17 +346,10 @@ static void put_back(struct saving *s)
 
 static int go_on(struct saving *s, struct error *err)
 {
-	uint64_t deadline = loop_now_ms() + BACK_WAIT_MS;
-
-	while (hv_guest_start(&s->lv->base, s->spec, s->template_dir, s->out,
-			      false, err) < 0) {
-		if (loop_now_ms() > deadline) {
-			s->keep_out = true;
-			return -1;
-		}
-		sleep_ms(LOOK_MS);
-	}
-	return 0;
+	if (saving_start_again(s, err) == 0)
+		return 0;
+	s->keep_out = true;
+	return -1;
 }
 
 int hv_whole_save(struct saving *s, bool keep_running, uint64_t *ret_bytes,
@@ -368,9 +361,9 @@ int hv_whole_save(struct saving *s, bool keep_running, uint64_t *ret_bytes,
 		return err_set(err, ERR_CANCELLED, "save: stopped");
 	if (save_by_libvirt(s, err) < 0)
 		return -1;
-	if (s->layers + 1 > DISK_MERGE_AT)
+	if (s->layers + 1 > DISK_CHAIN_MAX)
 		saving_merge_layers(s);
-	if (seal(s->out, s->out_fd, s->layers, s->lv->workers, s->m, err) < 0) {
+	if (seal(s->out, s->out_fd, s->out_layers, s->lv->workers, s->m, err) < 0) {
 		put_back(s);
 		return -1;
 	}

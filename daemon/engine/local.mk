@@ -28,6 +28,7 @@ libengine_a_SOURCES += \
 	%D%/hv_conn.c %D%/hv_conn.h \
 	%D%/hv_guest.h \
 	%D%/hv_libvirt.c %D%/hv_libvirt.h \
+	%D%/hv_merge.c \
 	%D%/hv_monitor.c %D%/hv_monitor.h \
 	%D%/hv_save.c %D%/hv_saving.h \
 	%D%/hv_selftest.c \
@@ -100,6 +101,8 @@ libengine_a_SOURCES += \
 	%D%/idle.c %D%/idle.h \
 	%D%/lease.c \
 	%D%/lease.h \
+	%D%/merge.c \
+	%D%/merge.h \
 	%D%/parcel.h \
 	%D%/parcel_export.c \
 	%D%/parcel_import.c \

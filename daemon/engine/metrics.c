@@ -18,6 +18,7 @@ static const char *const hv_names[] = {
 	[HV_VERIFY] = "verify",
 	[HV_STATS] = "stats",
 	[HV_SELFTEST] = "selftest",
+	[HV_MERGE] = "merge",
 };
 
 void tally_add(struct tally *tally, const char *name, uint64_t n)

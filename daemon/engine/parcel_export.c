@@ -300,7 +300,7 @@ int parcel_export(struct engine *e, struct snapshot *s, struct call *call,
 	x->engine = e;
 	x->call = call;
 	x->snapshot = s;
-	snapshot_use(s);
+	snapshot_use(e, s);
 	list_add_tail(&e->exports, &x->link);
 	engine_path(e, "snapshots", s->row.id, x->snapshot_dir,
 		    sizeof(x->snapshot_dir));

@@ -37,6 +37,7 @@
 #include "engine/expose.h"
 #include "engine/guest.h"
 #include "engine/hv_call.h"
+#include "engine/merge.h"
 #include "engine/parcel.h"
 #include "engine/pool.h"
 #include "engine/rpc.h"
@@ -534,7 +535,7 @@ static void begin_clone(struct engine *e, const struct pool_row *row)
 static bool is_known_guest(struct engine *e, const char *uuid)
 {
 	if (sandbox_by_uuid(&e->sandboxes, uuid) || pool_has(e, uuid) ||
-	    (e->testing && !strcmp(e->test_uuid, uuid)))
+	    merge_has(e, uuid) || (e->testing && !strcmp(e->test_uuid, uuid)))
 		return true;
 	list_for_each(&e->tasks, t, struct task, link)
 		if (!strcmp(t->guest.spec.uuid, uuid) ||

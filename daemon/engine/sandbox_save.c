@@ -322,7 +322,7 @@ static void snapshot_ended(struct task *t, const struct error *err)
 		list_for_each(&t->calls, call, struct call, wait)
 			call_send(call);
 	if (s->made)
-		snapshot_use(s->made);
+		snapshot_use(t->engine, s->made);
 	if (s->done)
 		s->done(s->made, (uint32_t)t->stopped_ms, err, s->arg);
 	if (s->made)

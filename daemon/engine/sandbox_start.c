@@ -454,7 +454,7 @@ static void from_snapshot(struct task *t, struct snapshot *snapshot)
 	struct guest_plan *g = &t->guest;
 
 	t->snapshot = snapshot;
-	snapshot_use(snapshot);
+	snapshot_use(e, snapshot);
 	snprintf(g->key, sizeof(g->key), "%s", t->sb->row.id);
 	snprintf(g->template_id, sizeof(g->template_id), "%s",
 		 snapshot->row.template_id);

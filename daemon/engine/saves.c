@@ -6,6 +6,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/merge.h"
 #include "engine/spec_check.h"
 
 #include <stdio.h>
@@ -93,9 +94,10 @@ bool snapshot_name_taken(struct engine *e, const char *sandbox_id,
 	return false;
 }
 
-void snapshot_use(struct snapshot *snapshot)
+void snapshot_use(struct engine *e, struct snapshot *snapshot)
 {
 	snapshot->users++;
+	merge_stop(e, snapshot);
 }
 
 void snapshot_unuse(struct engine *e, struct snapshot *s)
@@ -111,6 +113,7 @@ void snapshot_drop(struct engine *e, struct snapshot *s)
 	if (!s || s->removed)
 		return;
 	s->removed = true;
+	merge_stop(e, s);
 	s->users++;
 	snapshot_unuse(e, s);
 }

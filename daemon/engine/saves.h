@@ -22,6 +22,8 @@ struct snapshot {
 	struct snapshot_row row;
 	unsigned int users;
 	bool removed; /* files go with the last user */
+	bool short_chain; /* of disk layers: seen to be so, or made so */
+	uint64_t try_ms;  /* no merge before this */
 };
 
 /* Takes @row's spec over. Not into the database. */
@@ -36,7 +38,7 @@ int snapshot_get_of(struct engine *e, const char *sandbox_id,
 		    struct error *err);
 bool snapshot_name_taken(struct engine *e, const char *sandbox_id,
 			 const char *name);
-void snapshot_use(struct snapshot *snapshot);
+void snapshot_use(struct engine *e, struct snapshot *snapshot);
 void snapshot_unuse(struct engine *e, struct snapshot *snapshot);
 /* After its row is gone from the database. */
 void snapshot_drop(struct engine *e, struct snapshot *snapshot);

@@ -53,6 +53,46 @@ test_ten_pauses_in_a_row_lose_nothing() {
     expect "" "$("$ctl" exec "$id" -- sh -c 'dmesg 2>/dev/null | grep -i "ext4.*error" || true')"
 }
 
+# Sealed layers of the newest snapshot.
+layers() {
+    ls "$(ls -td "$state"/snapshots/snap_* | head -1)" | grep -c '^disk\.'
+}
+
+test_a_long_chain_of_disk_layers_is_merged_while_nobody_waits() {
+    create --memory 2048
+    local i dir
+    for i in $(seq 10); do
+        "$ctl" exec "$id" -- sh -c "echo $i >>/root/log; head -c 300000 /dev/urandom >/root/f$i; sha256sum /root/f$i >>/root/sums; sync"
+        "$ctl" pause "$id" >/dev/null
+        [ "$i" = 10 ] || "$ctl" resume "$id" >/dev/null
+    done
+    wait_for 60 sh -c "[ \$(ls \$(ls -td '$state'/snapshots/snap_* | head -1) | grep -c '^disk') = 1 ]"
+    dir=$(ls -td "$state"/snapshots/snap_* | head -1)
+    qemu-img check -q "$dir/disk.0.qcow2"
+    expect "" "$(ls -A "$state/snapshots" | grep merge)"
+    "$ctl" resume "$id" >/dev/null
+    expect 10 "$("$ctl" exec "$id" -- sh -c 'wc -l </root/log')"
+    "$ctl" exec "$id" -- sh -c 'echo 3 >/proc/sys/vm/drop_caches; sha256sum -c --quiet /root/sums'
+    expect "" "$("$ctl" exec "$id" -- sh -c 'dmesg 2>/dev/null | grep -i "ext4.*error" || true')"
+}
+
+test_what_runs_can_be_saved_any_number_of_times() {
+    create --memory 2048
+    local i
+    "$ctl" exec "$id" -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >/root/count; sleep 0.1; done' >/dev/null 2>&1 &
+    for i in $(seq 19); do
+        "$ctl" exec "$id" -- sh -c "echo $i >>/root/log; sync"
+        "$ctl" snapshot create "$id" --name "n$i" >/dev/null
+        [ "$(layers)" -le 17 ]
+    done
+    expect 19 "$("$ctl" exec "$id" -- sh -c 'wc -l </root/log')"
+    i=$("$ctl" cat "$id" /root/count)
+    wait_for 10 sh -c "[ \"\$('$ctl' cat '$id' /root/count)\" -gt $((i + 3)) ]"
+    "$ctl" restore "$id" n3 >/dev/null
+    expect 3 "$("$ctl" exec "$id" -- sh -c 'wc -l </root/log')"
+    for i in $(seq 19); do "$ctl" snapshot remove "$("$ctl" --json snapshot list "$id" | json 0.id)" >/dev/null; done
+}
+
 test_the_clock_is_right_after_a_resume() {
     create --memory 2048
     "$ctl" pause "$id" >/dev/null

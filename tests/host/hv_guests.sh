@@ -86,13 +86,13 @@ hv hold "$d" "$T"
 hv release "$d" "$T" "$work/snapshots/s2"
 [ "$(ask "$d" get 8192)" = later ] || die "a held clone takes a snapshot"
 [ "$(ask "$d" sum)" = "$sum2" ] || die "with its memory"
-for i in 1 2 3 4 5 6 7 8 9 10; do
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
 	hv save "$d" "$T" "$work/snapshots/m$i" 2>/dev/null
 	hv start "$d" "$T" "$work/snapshots/m$i" 2>/dev/null
 	ask "$d" put $((i * 65536)) "round $i" >/dev/null
 	rm -rf "$work/snapshots/m$i"
 done
-[ "$(find "$work/guests/$d" -name 'disk.*' | wc -l)" -lt 10 ] ||
+[ "$(find "$work/guests/$d" -name 'disk.*' | wc -l)" -lt 16 ] ||
 	die "long chains are merged"
 [ "$(ask "$d" get 8192)" = later ] && [ "$(ask "$d" get 65536)" = "round 1" ] &&
 	[ "$(ask "$d" get 655360)" = "round 10" ] || die "nothing is lost by it"

@@ -46,6 +46,8 @@ struct fake_world {
 	const char *cpu_model; /* of the host */
 	bool cpu_busy; /* guests use their CPUs */
 	int user_cpu;	 /* what agents say: 0 unknown, 1 idle, 2 busy */
+	_Atomic bool long_chains, merge_hangs; /* of snapshots' disks */
+	unsigned int merges;
 	bool clones_fail;      /* the self-test, which is then not known */
 	const char *fail_op; /* every call of this name fails */
 	bool attached_slots[SLOT_MAX];

@@ -319,6 +319,21 @@ static void sealed_layers_only_are_linked(void **state)
 	close(to);
 }
 
+static void a_child_that_is_not_wanted_any_more_is_ended(void **state)
+{
+	const char *const argv[] = { "/bin/sleep", "60", NULL };
+	static const _Atomic bool cancel = true;
+	struct child_spec child = { .argv = argv,
+				    .uid = (uid_t)-1,
+				    .timeout_ms = 60000,
+				    .cancel = &cancel };
+	struct error err = { 0 };
+
+	(void)state;
+	assert_int_equal(child_run(&child, &err), -1);
+	assert_int_equal(err.code, ERR_CANCELLED);
+}
+
 static void a_child_that_takes_too_long_is_ended(void **state)
 {
 	const char *const argv[] = { "/bin/sleep", "60", NULL };
@@ -391,6 +406,7 @@ int main(int argc, char **argv)
 		in_dir(sealing_follows_no_link),
 		in_dir(sealed_layers_only_are_linked),
 		cmocka_unit_test(a_child_that_takes_too_long_is_ended),
+		cmocka_unit_test(a_child_that_is_not_wanted_any_more_is_ended),
 		cmocka_unit_test(a_childs_last_words_are_in_the_message),
 		cmocka_unit_test(qemus_version_decides_machine_and_mapping),
 		cmocka_unit_test(

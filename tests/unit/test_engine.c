@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/merge.h"
 #include "engine/pool.h"
 #include "engine/quota.h"
 #include "fakes.h"
@@ -973,6 +974,116 @@ static void snapshots_of_other_hosts_are_refused_by_what_differs(void **state)
 	refused_import("DATA_LOSS", "part 'template disk'");
 }
 
+/* The only directory in snapshots/. */
+static ino_t snapshot_inode(void)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	ino_t ino = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/state/snapshots", rig.dir);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((entry = readdir(d)))
+		if (!strncmp(entry->d_name, "snap_", 5))
+			ino = entry->d_ino;
+	closedir(d);
+	assert_true(ino);
+	return ino;
+}
+
+static void paused(const char *id)
+{
+	NODE(PauseSandbox, PAUSE_SANDBOX);
+
+	assert_true(create(id, ""));
+	m.sandbox_id = (char *)(uintptr_t)id;
+	assert_true(call("PauseSandbox", &m.base));
+	settle();
+}
+
+static void a_long_chain_is_merged_while_nobody_waits(void **state)
+{
+	ino_t before;
+
+	(void)state;
+	paused("a");
+	before = snapshot_inode();
+	merge_next(rig.e);
+	while (rig.e->merge)
+		tick();
+	assert_true(before == snapshot_inode());
+	/* Looked at once, it is not looked at again. */
+	world.long_chains = true;
+	merge_next(rig.e);
+	assert_null(rig.e->merge);
+	paused("b");
+	merge_next(rig.e);
+	assert_non_null(rig.e->merge);
+	while (rig.e->merge)
+		tick();
+	assert_int_equal(world.merges, 1);
+	assert_int_equal(files("guests"), 0);
+	assert_int_equal(files("snapshots"), 2);
+}
+
+static void a_merge_is_given_up_for_who_comes(void **state)
+{
+	NODE(ResumeSandbox, RESUME_SANDBOX);
+	ino_t before;
+
+	(void)state;
+	world.long_chains = world.merge_hangs = true;
+	paused("a");
+	before = snapshot_inode();
+	merge_next(rig.e);
+	assert_non_null(rig.e->merge);
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	assert_true(call("ResumeSandbox", &m.base));
+	settle();
+	while (rig.e->merge)
+		tick();
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	assert_true(before == snapshot_inode());
+	assert_int_equal(files("guests"), 1);
+}
+
+static void a_merge_is_given_up_for_a_terminate(void **state)
+{
+	NODE(TerminateSandbox, TERMINATE_SANDBOX);
+
+	(void)state;
+	world.long_chains = world.merge_hangs = true;
+	paused("a");
+	merge_next(rig.e);
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	assert_true(call("TerminateSandbox", &m.base));
+	settle();
+	while (rig.e->merge)
+		tick();
+	assert_int_equal(files("snapshots"), 0);
+	assert_int_equal(files("guests"), 0);
+}
+
+static void what_a_crash_left_of_a_merge_goes(void **state)
+{
+	char path[PATH_MAX];
+
+	(void)state;
+	paused("a");
+	snprintf(path, sizeof(path), "%s/state/snapshots/.merge-snap_x",
+		 rig.dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	stop();
+	start();
+	settle();
+	while (access(path, F_OK) == 0)
+		tick();
+	assert_int_equal(state_of("a"), SBX_PAUSED);
+	snapshot_inode();
+}
+
 static void forks_are_sandboxes_of_their_own(void **state)
 {
 	NODE(ForkSandbox, FORK_SANDBOX);
@@ -1142,6 +1253,10 @@ int main(int argc, char **argv)
 		T(another_cpu_needs_templates_and_clones_of_its_own),
 		T(snapshots_of_other_hosts_are_refused_by_what_differs),
 		T(a_node_that_cannot_clone_boots_cold_and_says_so),
+		T(a_long_chain_is_merged_while_nobody_waits),
+		T(a_merge_is_given_up_for_who_comes),
+		T(a_merge_is_given_up_for_a_terminate),
+		T(what_a_crash_left_of_a_merge_goes),
 		T(forks_are_sandboxes_of_their_own),
 		T(one_fork_that_fails_takes_all_back),
 		T(a_restore_replaces_the_guest),
