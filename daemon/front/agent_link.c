@@ -413,7 +413,8 @@ static void become_ready(struct agent_link *link)
 	buf = wire_pack(&m.base, &len);
 	engine_reply(link->front->engine, link->attach_id, NULL, buf, len);
 	link->attach_id = 0;
-	if (link->attach->configure)
+	/* A template's guest is nobody's, and runs nothing. */
+	if (link->attach->configure || link->hello->configured)
 		watch_exits(link);
 	/* It holds the nonce. */
 	link->attach = (void *)wire_free((ProtobufCMessage *)link->attach);
@@ -473,6 +474,7 @@ static void on_hello(struct agent_link *link, const struct grpc_status *st,
 	sandbox__agent__v1__hello_response__init(link->hello);
 	link->hello->agent_version = xstrdup(m->agent_version);
 	link->hello->kernel_release = xstrdup(m->kernel_release);
+	link->hello->configured = m->configured;
 	if (link->attach->configure)
 		configure(link);
 	else

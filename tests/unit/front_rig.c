@@ -418,6 +418,7 @@ static void agent_unary(struct agent_side *a)
 		hello.protocol_version = 1;
 		hello.agent_version = (char *)"0.1";
 		hello.kernel_release = (char *)"6.1";
+		hello.configured = a->rig->configured;
 		agent_send(a, &hello.base);
 	} else {
 		a->rig->configures += !strcmp(a->method, "Configure");
@@ -544,7 +545,7 @@ void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms)
 	configure.hostname = (char *)"guest";
 	configure.workdir = (char *)"/tmp";
 	configure.nonce = m.nonce;
-	m.configure = &configure;
+	m.configure = rig->configured ? NULL : &configure;
 	buf = wire_pack(&m.base, &len);
 	rig->answered = false;
 	front_link_attach(rig->engine, buf, len, fd, rig_answer, rig);

@@ -73,6 +73,7 @@ struct rig {
 	struct list agent_calls;
 	struct grpc_io *agent_io;
 	bool agent_closed;
+	bool configured;  /* what it says in Hello; then it is not told */
 	bool tells_exits; /* else it is an older one */
 	struct grpc_call *exits_call; /* NextExits that waits */
 	uint64_t exits_acked;

@@ -641,6 +641,20 @@ static void an_end_is_reported_when_its_client_is_gone(void **state)
 	assert_int_equal(rig->exits_acked, 1);
 }
 
+/* As after a restart of front: nobody configures it again. */
+static void a_guest_that_is_attached_again_tells_its_ends(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->tells_exits = true;
+	rig->configured = true;
+	rig_attach(rig, "sb_1");
+	assert_int_equal(rig->configures, 0);
+	rig_until(rig, rig->exits_call);
+	rig_exit(rig, 3, 7, 0);
+	rig_until(rig, times(rig, "exec.completed") == 1);
+}
+
 static void an_end_that_a_client_sees_is_reported_once(void **state)
 {
 	struct rig *rig = *state;
@@ -830,6 +844,7 @@ int main(int argc, char **argv)
 		T(a_peer_of_another_uid_is_cut_off),
 		T(calls_are_counted_by_method_and_code),
 		T(an_end_is_reported_when_its_client_is_gone),
+		T(a_guest_that_is_attached_again_tells_its_ends),
 		T(an_end_that_a_client_sees_is_reported_once),
 		T(a_guest_that_tells_an_end_twice_loses_its_link),
 		T(ends_that_nobody_began_come_out_of_an_allowance),

@@ -12,6 +12,7 @@
 #include "base/measure.h"
 #include "base/mem.h"
 #include "base/prom.h"
+#include "engine/api.h"
 #include "engine/metrics.h"
 #include "engine/metrics_link.h"
 #include "engine_rig.h"
@@ -93,6 +94,36 @@ static void a_tally_is_bounded(void **state)
 	assert_int_equal(t.n, TALLY_MAX);
 	assert_string_equal(t.v[TALLY_MAX - 1].name, "other");
 	assert_int_equal(t.v[TALLY_MAX - 1].n, 1000 - (TALLY_MAX - 1));
+}
+
+static void only_this_host_is_served_unless_told_otherwise(void **state)
+{
+	static const char *const far[] = { "0.0.0.0:0", "192.0.2.1:0", "[::]:0",
+					   ":0", "126.0.0.1:0" };
+	static const char *const near[] = { "127.0.0.1:0", "127.9.9.9:0" };
+	struct error err;
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
+		assert_int_equal(api_bind_tcp("[metrics] listen", far[i], true,
+					      &fd, &err),
+				 -1);
+		assert_non_null(strstr(err.msg, "loopback"));
+	}
+	for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++) {
+		assert_int_equal(api_bind_tcp("[metrics] listen", near[i], true,
+					      &fd, &err),
+				 0);
+		close(fd);
+	}
+	assert_int_equal(api_bind_tcp("[metrics] listen", "0.0.0.0:0", false,
+				      &fd, &err),
+			 0);
+	close(fd);
+	assert_int_equal(api_bind_tcp("[metrics] listen", "localhost:1", true,
+				      &fd, &err),
+			 -1); /* no names */
 }
 
 /* ---- the engine, asked as sandboxd-metrics asks ---- */
@@ -374,6 +405,8 @@ int main(void)
 		cmocka_unit_test(large_counts_are_exact),
 		cmocka_unit_test(a_histogram_counts_up_to_each_bound),
 		cmocka_unit_test(a_tally_is_bounded),
+		cmocka_unit_test(
+			only_this_host_is_served_unless_told_otherwise),
 		TEST(the_node_tells_what_it_has_and_did),
 		TEST(each_sandbox_tells_what_it_uses),
 		TEST(without_sandboxes_the_text_is_right_too),
