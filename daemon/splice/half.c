@@ -128,7 +128,7 @@ enum half_result half_read(struct half *h)
 	if (h->raw)
 		return read_pipe(h);
 	if (!h->buffer)
-		h->buffer = xcalloc(1, HALF_BUFFER);
+		h->buffer = xrealloc(NULL, 1, HALF_BUFFER);
 	got = recv(h->from, h->buffer + h->n, HALF_BUFFER - h->n, 0);
 	if (got > 0)
 		h->n += (size_t)got;
@@ -169,7 +169,8 @@ enum half_result half_write(struct half *h)
 	}
 	if (h->piped == 0)
 		pipes_put(h->pipes, h->pipe);
-	if (h->raw && h->n == 0 && h->buffer) {
+	/* What is idle holds no memory. */
+	if (h->n == 0) {
 		free(h->buffer);
 		h->buffer = NULL;
 	}

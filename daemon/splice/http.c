@@ -202,9 +202,9 @@ static const char *read_head(struct text data, uint16_t port,
 		return WHY_TWO_NAMES;
 	if (seen.coding && (seen.length || old))
 		return WHY_MALFORMED;
-	head->body = seen.coding		   ? HTTP_CHUNKED
-		     : seen.length && head->length ? HTTP_LENGTH
-						   : HTTP_NO_BODY;
+	head->body = seen.coding		 ? HTTP_CHUNKED :
+		     seen.length && head->length ? HTTP_LENGTH :
+						   HTTP_NO_BODY;
 	return NULL;
 }
 
@@ -245,9 +245,9 @@ enum peek http_head(const uint8_t *data, size_t len, uint16_t port,
 		head->scanned = i;
 		if (c == '\r' && i + 1 == len)
 			return PEEK_MORE;
-		if (i == begin	? !is_token(c)
-		    : c == '\r' ? data[i + 1] != '\n'
-				: !is_text(c))
+		if (i == begin ? !is_token(c) :
+		    c == '\r'  ? data[i + 1] != '\n' :
+				 !is_text(c))
 			return refuse(head,
 				      i == begin ? WHY_NEITHER : WHY_MALFORMED);
 		if (c != '\r')

@@ -126,8 +126,8 @@ enum peek look_guest(struct look *l, const uint8_t *data, size_t len,
 	if (l->kind == LOOK_UNKNOWN)
 		l->kind =
 			data[0] == TLS_RECORD_HANDSHAKE ? LOOK_TLS : LOOK_HTTP;
-	return l->kind == LOOK_TLS ? tls_look(l, data, len, ret_pass)
-				   : http_look(l, data, len, ret_pass);
+	return l->kind == LOOK_TLS ? tls_look(l, data, len, ret_pass) :
+				     http_look(l, data, len, ret_pass);
 }
 
 static enum peek http_answer(struct look *l, const uint8_t *data, size_t len)

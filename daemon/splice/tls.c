@@ -116,8 +116,8 @@ static const char *read_extensions(struct reader *r, struct tls_hello *hello)
 		/* Which of two would the server take? */
 		for (size_t i = 0; i < n; i++) {
 			if (seen[i] == type)
-				return type == EXTENSION_NAME ? WHY_TWO_NAMES
-							      : WHY_MALFORMED;
+				return type == EXTENSION_NAME ? WHY_TWO_NAMES :
+								WHY_MALFORMED;
 		}
 		seen[n++] = (uint16_t)type;
 		if (type == EXTENSION_NAME)
@@ -168,8 +168,8 @@ enum peek tls_hello(const uint8_t *data, size_t len, struct tls_hello *ret)
 		if (left > 1 && data[at + 1] != 3)
 			return refuse(ret, WHY_MALFORMED);
 		if (left < HEAD)
-			return len < TLS_HELLO_MAX ? PEEK_MORE
-						   : refuse(ret, WHY_TOO_LONG);
+			return len < TLS_HELLO_MAX ? PEEK_MORE :
+						     refuse(ret, WHY_TOO_LONG);
 		n = (size_t)data[at + 3] << 8 | data[at + 4];
 		if (n == 0 || n > RECORD_MAX)
 			return refuse(ret, WHY_MALFORMED);

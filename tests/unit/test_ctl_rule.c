@@ -26,6 +26,8 @@ static void rules_are_read_and_written_back(void **state)
 		"192.0.2.7:53/udp",
 		"example.com:80,443,8000-8010/any",
 		"0.0.0.0/0:1-65535/tcp",
+		"example.com/unverified",
+		"*.example.com:443/any/unverified",
 	};
 
 	(void)state;
