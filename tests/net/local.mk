@@ -8,4 +8,4 @@ tests_net_fake_guest_SOURCES = %D%/fake_guest.c
 tests_net_fake_guest_LDADD =
 EXTRA_DIST += %D%/run.sh %D%/harness.py %D%/rig.py %D%/golden.txt
 EXTRA_DIST += %D%/test_packets.py %D%/test_names.py %D%/test_splice.py
-EXTRA_DIST += %D%/test_life.py %D%/speed.py
+EXTRA_DIST += %D%/test_life.py %D%/speed.py %D%/careless_splice.py

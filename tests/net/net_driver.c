@@ -340,19 +340,8 @@ static uint32_t address_of(const char *text)
 	return ntohl(in.s_addr);
 }
 
-/* sandboxd-splice, beside sandboxd-resolver. */
-static char *splice_beside(const char *resolver)
-{
-	static char path[4096];
-	const char *slash = strrchr(resolver, '/');
-
-	snprintf(path, sizeof(path), "%.*ssandboxd-splice",
-		 slash ? (int)(slash + 1 - resolver) : 0, resolver);
-	return path;
-}
-
 /* net_driver RESOLVER SLOTS POOL PREFIX [dns=A[:P]].. [host=N=A].. [private=C]..
- *	      [times=MIN,MAX,GRACE,RENEW,CHECK] [ech]
+ *	      splice=PROGRAM [times=MIN,MAX,GRACE,RENEW,CHECK] [ech]
  */
 int main(int argc, char **argv)
 {
@@ -374,12 +363,14 @@ int main(int argc, char **argv)
 	if (argc < 5)
 		return 2;
 	config.resolver_path = argv[1];
-	config.splice_path = splice_beside(argv[1]);
 	config.slots = (uint32_t)atoi(argv[2]);
 	config.pool = address_of(argv[3]);
 	config.pool_mask = 0xffffffffu << (32 - atoi(argv[4]));
 	for (int i = 5; i < argc; i++) {
-		if (!strncmp(argv[i], "dns=", 4) && config.n_dns_upstreams < 8)
+		if (!strncmp(argv[i], "splice=", 7))
+			config.splice_path = argv[i] + 7;
+		else if (!strncmp(argv[i], "dns=", 4) &&
+			 config.n_dns_upstreams < 8)
 			upstreams[config.n_dns_upstreams++] = argv[i] + 4;
 		else if (!strncmp(argv[i], "host=", 5) &&
 			 config.n_dns_hosts < 8)

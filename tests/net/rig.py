@@ -387,12 +387,14 @@ class Sniffer:
 
 class Driver:
     def __init__(self, slots=64, times="0,0,0,0,400", sweep=True,
-                 resolver=f"{BUILD}/sandboxd-resolver"):
+                 resolver=f"{BUILD}/sandboxd-resolver",
+                 splice=f"{BUILD}/sandboxd-splice"):
         """@times: least, most, grace of learned addresses, renewal and check of
         the rules, in ms; 0: the daemon's own."""
         self.args = [f"{BUILD}/tests/net/net_driver", resolver, str(slots),
                      "10.200.0.0", "16", "dns=203.0.113.53",
-                     "private=10.9.0.0/16", f"times={times}"]
+                     "private=10.9.0.0/16", f"times={times}",
+                     f"splice={splice}"]
         self.start(sweep)
 
     def start(self, sweep=True):

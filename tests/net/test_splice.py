@@ -250,6 +250,11 @@ def no_name_binding():
         "insert rule inet sandboxd to-guest accept")
 
 
+def careless():
+    """A splice that looks at nothing."""
+    return engine(splice=f"{HERE}/careless_splice.py")
+
+
 def denials(rig):
     return "" if rig.broken else rig.net.do("denials 0")
 
@@ -268,7 +273,7 @@ def n14_a_site_is_reached_by_its_name(rig):
     assert "tls site.test" in arrived()
 
 
-@test(kernel(no_name_binding))
+@test(kernel(no_name_binding), careless())
 def n14_another_site_at_the_address_is_refused_at_once(rig):
     g = guest(rig)
     got, took = in_ns(g, tls, SITE, "twin.test")
@@ -286,7 +291,7 @@ def n14_another_site_at_the_address_is_refused_at_once(rig):
     assert rig.broken or " denied 2 " in rig.net.do("counters 0")
 
 
-@test(kernel(no_name_binding))
+@test(kernel(no_name_binding), careless())
 def n14_an_allowed_name_at_anothers_address_is_refused(rig):
     g = guest(rig)
     for ip, name in ((FAR, "site.test"), (SITE, "far.test")):
@@ -296,7 +301,7 @@ def n14_an_allowed_name_at_anothers_address_is_refused(rig):
     assert arrived() == []
 
 
-@test()
+@test(kernel(no_name_binding))
 def n14_what_another_guest_learned_opens_nothing(rig):
     g = guest(rig, names=("far.test",))
     g1 = rig.guest(1, 1, BOTH)
@@ -383,7 +388,7 @@ def n14_what_bears_the_splices_mark_gets_only_where_its_guest_may(rig):
 
 # ---- N15 -------------------------------------------------------------------
 
-@test()
+@test(careless())
 def n15_a_hello_in_any_pieces_is_put_together(rig):
     g = guest(rig, names=("site.test",))
     whole = hello(sni(b"site.test"))
@@ -412,7 +417,7 @@ HELLOS = {
 }
 
 
-@test(kernel(no_name_binding))
+@test(kernel(no_name_binding), careless())
 def n15_hellos_without_one_clear_name_are_refused_at_once(rig):
     g = guest(rig, names=("site.test",))
     for why, wire in HELLOS.items():
@@ -427,7 +432,7 @@ def n15_hellos_without_one_clear_name_are_refused_at_once(rig):
     assert arrived() == [], arrived()
 
 
-@test(kernel(no_name_binding))
+@test(kernel(no_name_binding), careless())
 def n15_what_is_neither_tls_nor_http_is_reset_at_once(rig):
     g = guest(rig, names=("site.test",))
     for first in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\x80\x2e\1\3\1", b"\0\0\0\1"):
@@ -436,7 +441,7 @@ def n15_what_is_neither_tls_nor_http_is_reset_at_once(rig):
     assert "verify_names:unknown" in denials(rig)
 
 
-@test()
+@test(careless())
 def n15_a_hello_that_never_ends_is_cut_after_five_seconds(rig):
     g = guest(rig, names=("site.test",))
     got, took = in_ns(g, lambda: raw(
@@ -458,7 +463,7 @@ def second_hello(name):
         return first, str(e)
 
 
-@test()
+@test(careless())
 def n15_a_second_hello_must_have_the_same_name(rig):
     g = guest(rig, names=("site.test",))
     # A real client's, which is asked again for another group.
@@ -498,7 +503,7 @@ def two_requests(first, second):
         return one, two + str(e).encode()
 
 
-@test(kernel(no_name_binding))
+@test(kernel(no_name_binding), careless())
 def n16_a_second_request_for_another_host_is_refused(rig):
     g = guest(rig, names=("site.test",))
     one, two = in_ns(g, two_requests, get("site.test", "/1"),
@@ -518,7 +523,7 @@ def n16_a_second_request_for_another_host_is_refused(rig):
     assert f"twin.test@{SITE}/80/tcp/verify_names:other-name" in denials(rig)
 
 
-@test(kernel(no_name_binding))
+@test(kernel(no_name_binding), careless())
 def n16_requests_that_name_a_host_in_another_way_are_refused(rig):
     g = guest(rig, names=("site.test",))
     bad = {
@@ -561,7 +566,7 @@ def upgraded(protocol):
         return str(e)
 
 
-@test()
+@test(careless())
 def n16_websockets_pass_and_other_upgrades_do_not(rig):
     g = guest(rig, names=("site.test",))
     got, echo = in_ns(g, upgraded, "websocket")
@@ -626,7 +631,7 @@ def long_streams_pass_whole_in_both_directions(rig):
     assert in_ns(g, tls_download) == BIG
 
 
-@test()
+@test(without("local-out", "limits-to"))
 def the_rate_toward_a_guest_holds_through_the_splice(rig):
     rig.net.do("limits 0 40 0")
     g = guest(rig, names=("site.test",))
@@ -681,7 +686,7 @@ def hold(ip, port, count, send=b"", ask=None):
     return alive
 
 
-@test()
+@test(without("c0", "ct count"))
 def n17_connections_by_name_count_as_others_do(rig):
     rig.net.do("limits 20 0 0")
     g = guest(rig, names=("site.test",))
@@ -690,7 +695,7 @@ def n17_connections_by_name_count_as_others_do(rig):
     assert flows <= 21, flows
 
 
-@test()
+@test(careless())
 def n17_a_guest_holds_only_so_many_that_say_no_name(rig):
     g = guest(rig, names=("site.test",))
     assert in_ns(g, hold, SITE, 443, 400) == 128
@@ -749,7 +754,7 @@ def end_of(talk_of):
     return result, float(when)
 
 
-@test()
+@test(asleep)
 def an_update_cuts_what_is_spliced_by_name_within_a_second(rig):
     g = guest(rig, "deny +site.test,verify +twin.test,verify +far.test,verify",
               ("site.test", "twin.test", "far.test"))
@@ -766,7 +771,7 @@ def an_update_cuts_what_is_spliced_by_name_within_a_second(rig):
     assert end_of(twin)[0] == "alive"
 
 
-@test()
+@test(asleep)
 def an_update_that_wants_names_cuts_what_said_none(rig):
     g = guest(rig, "deny +site.test", ("site.test",))
     live = start_talk(g, tls_socket)
@@ -776,7 +781,7 @@ def an_update_that_wants_names_cuts_what_said_none(rig):
     assert result == "dead" and when - now < 1, (result, when - now)
 
 
-@test()
+@test(asleep)
 def another_generation_has_nothing_of_what_was_spliced(rig):
     g = guest(rig, names=("site.test",))
     live = start_talk(g, tls_socket)
@@ -825,7 +830,7 @@ def a_killed_engine_leaves_what_is_spliced_and_can_still_revoke_it(rig):
     assert end_of(far)[0] == "alive"
 
 
-@test()
+@test(careless())
 def with_ech_let_in_the_outer_name_decides(rig):
     g = guest(rig, names=("site.test",))
     rig.net.close("keep")
