@@ -19,6 +19,7 @@ libengine_a_SOURCES += %D%/denial.c %D%/denial.h
 libengine_a_SOURCES += %D%/resolver_link.c %D%/resolver_link.h
 libengine_a_SOURCES += %D%/splice_link.c %D%/splice_link.h
 libengine_a_SOURCES += %D%/config.c %D%/config.h
+libengine_a_SOURCES += %D%/config_value.c %D%/config_value.h
 libengine_a_SOURCES += %D%/quota.c %D%/quota.h
 libengine_a_SOURCES += %D%/port.c %D%/port.h
 # Guests: libvirt, QEMU, their memory and disks, snapshots and templates.
