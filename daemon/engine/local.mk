@@ -63,6 +63,7 @@ libengine_a_SOURCES += \
 	%D%/netpol_rule.c %D%/netpol_rule.h \
 	%D%/netpol_splice.c %D%/netpol_splice.h \
 	%D%/nft.c %D%/nft.h \
+	%D%/nft_batch.c %D%/nft_batch.h %D%/nft_put.h \
 	%D%/nft_expr.c %D%/nft_expr.h \
 	%D%/nft_reply.c %D%/nft_reply.h \
 	%D%/tap.c %D%/tap.h
