@@ -99,6 +99,8 @@ static void print_sandbox(const NODE(Sandbox) * s)
 	print_duration("timeout", s->timeout_ms);
 	print_duration("idle", s->idle_timeout_ms);
 	print_duration("runtime", s->total_runtime_ms);
+	if (s->cost > 0)
+		printf("%-11s %.6f\n", "cost", s->cost);
 	if (*s->start_kind)
 		printf("%-11s %s\n", "started by", s->start_kind);
 	if (s->egress) {

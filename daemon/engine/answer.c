@@ -4,6 +4,7 @@
 
 #include "engine/call.h"
 #include "engine/engine.h"
+#include "engine/event.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,8 @@ PbSandbox *answer_sandbox(struct sandbox_view *view, const struct sandbox *sb,
 	m->template_ = STR(row->template_id);
 	m->auto_resume = !spec->no_auto_resume;
 	m->start_kind = STR(row->start_kind);
+	m->cost = event_cost(sb);
+	m->no_idle_pause = spec->no_idle_pause;
 	return m;
 }
 

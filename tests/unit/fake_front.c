@@ -214,6 +214,11 @@ void front_link_call(struct front_link *front, const char *key,
 	a = answer(front, strcmp(method, "Stats") ? method : NULL, fn, arg);
 	if (!strcmp(method, "Stats") && world.user_cpu) {
 		msg.user_cpu_known = true;
+		msg.memory_total_bytes = 4;
+		msg.memory_available_bytes = 3;
+		msg.disk_total_bytes = 2;
+		msg.disk_free_bytes = 1;
+		msg.processes = 5;
 		msg.user_cpu_ms = world.user_cpu == 2 ? loop_now_ms() : 7;
 		a->data = pb_pack(&msg.base, &a->len);
 	}

@@ -161,6 +161,14 @@ int net_counters(struct net *net, const struct slot *slot,
 	(void)slot;
 	(void)err;
 	*ret = (struct net_counters){ .rx_bytes = world.net_bytes };
+	if (world.net_all)
+		*ret = (struct net_counters){ .rx_bytes = 1,
+					      .tx_bytes = 2,
+					      .rx_packets = 3,
+					      .tx_packets = 4,
+					      .allowed = 5,
+					      .denied = 6,
+					      .flows = 7 };
 	return 0;
 }
 

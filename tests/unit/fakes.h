@@ -52,6 +52,7 @@ struct fake_world {
 	const char *fail_op; /* every call of this name fails */
 	bool attached_slots[SLOT_MAX];
 	uint64_t net_bytes;
+	bool net_all; /* every counter of a slot counts */
 
 	/* front */
 	const struct front_link_ops *front_ops;

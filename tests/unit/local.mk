@@ -150,3 +150,6 @@ UNIT_TESTS += %D%/test_webhook
 %C%_test_webhook_LDADD = libwebhook.a $(ENGINE_LIBS) $(CURL_LIBS) \
 	$(MICROHTTPD_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_log
+UNIT_TESTS += %D%/test_fields
+%C%_test_fields_SOURCES = %D%/test_fields.c $(ENGINE_RIG)
+%C%_test_fields_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
