@@ -84,6 +84,8 @@ void cgroup_setup(struct agent *agent)
 		return;
 	}
 	write_at(root, "cgroup.subtree_control", "+pids");
+	/* All of "user" together weighs as much as the agent beside it. */
+	write_at(root, "cgroup.subtree_control", "+cpu");
 	write_at(root, "cgroup.subtree_control", "+memory");
 	agent->cgroup_fd =
 		openat(root, "user", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -27,6 +27,7 @@ CLEANFILES += $(GENERATED_C) $(GENERATED_H)
 
 SUFFIXES = .proto .pb-c.c .pb-c.h
 .proto.pb-c.c:
+	@$(MKDIR_P) $(@D)
 	$(AM_V_GEN)$(PROTOC_C) --proto_path=$(top_srcdir)/proto \
 		--proto_path=/usr/include --c_out=$(top_builddir)/proto $<
 .pb-c.c.pb-c.h:

@@ -35,7 +35,8 @@ int account_admit(struct engine *e, const Spec *spec, struct error *err)
 		err_set(err, ERR_UNAVAILABLE, "the node is draining");
 		return err_reason(err, "UNAVAILABLE", NULL);
 	}
-	if (quota_check_disk(e->quota, e->config->state_dir, err) < 0 ||
+	if (pressure_check(e, err) < 0 ||
+	    quota_check_disk(e->quota, e->config->state_dir, err) < 0 ||
 	    quota_rate(e->quota, loop_now_ms(), err) < 0)
 		return -1;
 	while (quota_admit(e->quota, spec->tenant, &share, &why) < 0) {
@@ -67,6 +68,8 @@ int account_resume(struct sandbox *sb, struct error *err)
 
 	if (sb->counted_running)
 		return 0;
+	if (pressure_check(e, err) < 0)
+		return -1;
 	while (quota_resume(e->quota, sb->row.spec->tenant, &share, &why) < 0) {
 		if (made_room(e, &why))
 			continue;

@@ -64,7 +64,10 @@ static const struct key keys[] = {
 	{ "limits", "disk_reserve_mib",	T_U64,	AT(disk_reserve_mib), 0, 1u << 30 },
 	{ "limits", "create_rate",	T_U32,	AT(create_rate), 1, 100000 },
 	{ "limits", "create_burst",	T_U32,	AT(create_burst), 1, 100000 },
+	{ "limits", "pressure_pause",	T_BOOL,	AT(pressure_pause), 0, 0 },
 	{ "limits", "idle_cpu",		T_U32,	AT(idle_cpu), 1, 100 },
+	{ "limits", "disk_mbps",	T_U32,	AT(disk_mbps), 0, 1000000 },
+	{ "limits", "disk_iops",	T_U32,	AT(disk_iops), 0, 100000000 },
 	{ "limits", "connections_max",	T_U32,	AT(net_limits.connections_max), 0, 1u << 20 },
 	{ "limits", "bandwidth_mbps",	T_U32,	AT(net_limits.bandwidth_mbps), 0, 1000000 },
 	{ "limits", "packets_per_second", T_U32, AT(net_limits.packets_per_second), 0, 1u << 30 },
@@ -508,6 +511,7 @@ void config_reload(struct config *config, struct config *fresh)
 	SWAP(config->create_rate, fresh->create_rate);
 	SWAP(config->create_burst, fresh->create_burst);
 	SWAP(config->idle_cpu, fresh->idle_cpu);
+	SWAP(config->pressure_pause, fresh->pressure_pause);
 	SWAP(config->quota_default, fresh->quota_default);
 	SWAP(config->quotas, fresh->quotas);
 	SWAP(config->n_quotas, fresh->n_quotas);

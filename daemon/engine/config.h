@@ -98,7 +98,9 @@ struct config {
 	double vcpu_overcommit, memory_overcommit, disk_overcommit;
 	uint64_t memory_reserve_mib, disk_reserve_mib;
 	uint32_t create_rate, create_burst; /* a second; tokens */
+	bool pressure_pause; /* idle ones, when memory is short */
 	uint32_t idle_cpu; /* percent of one CPU that is still idle */
+	uint32_t disk_mbps, disk_iops; /* of one guest */
 	struct net_limits net_limits;
 	/* [quota], [quota.TENANT] */
 	struct config_quota quota_default;

@@ -130,8 +130,6 @@ static int listen_to_signals(struct daemon *d, struct error *err)
 		r = sd_event_add_signal(event, NULL, SIGINT, on_stop, d);
 	if (r >= 0)
 		r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, d);
-	if (r >= 0)
-		r = sd_event_set_watchdog(event, true);
 	return r < 0 ? err_sys(err, -r, "listen to signals") : 0;
 }
 
@@ -164,6 +162,8 @@ static int make_hv(struct daemon *d, struct hv **ret, struct error *err)
 			   "sandbox.root=/dev/vda",
 		.state_dir = c->state_dir,
 		.gid = c->uid_base - 1,
+		.disk_mbps = c->disk_mbps,
+		.disk_iops = c->disk_iops,
 	};
 
 	if (r < 0)
@@ -237,6 +237,10 @@ int daemon_run(struct config *config, const char *path)
 		log_id(LOG_LEVEL_ERR, LOG_ID_START_FAILED, "cannot start: %s",
 		       err.msg);
 	} else {
+		/* Not before: its first sign of life is a promise to go on,
+		 * and finding out whether KVM works may take long.
+		 */
+		sd_event_set_watchdog(loop_event(d.loop), true);
 		tell_ready();
 		log_id(LOG_LEVEL_INFO, LOG_ID_READY, "node '%s' is ready",
 		       d.engine->node_id);

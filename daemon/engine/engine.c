@@ -262,10 +262,10 @@ static void keep_house(void *arg)
 	e->houses++;
 	leases_expire(e);
 	idle_store(e, false);
+	pressure_look(e);
 	if (e->houses % LOOK_EVERY == 0 && e->hv_up) {
 		recover_look_at_all(e);
 		recover_sweep(e);
-		templates_evict(e);
 		images_tidy(e);
 		merge_next(e);
 		pool_refill(e);
@@ -476,7 +476,8 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 
 	*e = (struct engine){ .loop = loop, .jobs = jobs, .config = config,
 			      .hv = hv, .api_fd = -EBADF, .tls_fd = -EBADF,
-			      .started_ms = loop_wall_ms() };
+			      .started_ms = loop_wall_ms(),
+			      .read_pressure = pressure_read };
 	sandboxes_init(&e->sandboxes);
 	list_init(&e->tasks);
 	list_init(&e->calls);

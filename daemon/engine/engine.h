@@ -16,6 +16,7 @@
 #include "engine/image.h"
 #include "engine/metrics.h"
 #include "engine/net.h"
+#include "engine/pressure.h"
 #include "engine/sandbox.h"
 #include "engine/slots.h"
 #include "engine/store.h"
@@ -64,6 +65,8 @@ struct engine {
 	struct sandboxes sandboxes;
 	struct slots slots;
 	struct quota *quota;
+	struct pressure pressure;
+	pressure_read_fn read_pressure; /* pressure_read(), or a test's */
 	struct ports *ports;
 	struct list tasks, calls;
 	struct list snapshots; /* saves.h */

@@ -62,6 +62,7 @@ enum hv_accelerator { HV_ACCEL_NONE = 0, HV_ACCEL_KVM, HV_ACCEL_TCG };
 struct hv_info {
 	enum hv_accelerator accelerator;
 	bool vsock;	  /* else virtio-serial */
+	bool cgroups; /* guests are held to limits (hv_limits.h) */
 	/* Else guests boot cold, and libvirt saves and restores all of them.
 	 * Taken for granted until it was tested (ops->selftest).
 	 */

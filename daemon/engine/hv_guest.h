@@ -35,6 +35,7 @@ struct hv_libvirt {
 	char *state_dir;
 	uint32_t gid;
 	unsigned int workers;
+	uint32_t disk_mbps, disk_iops; /* hv_limits.h */
 };
 
 /* hv_start.c: see struct hv_ops. */

@@ -24,6 +24,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/hv_guest.h"
+#include "engine/hv_limits.h"
 #include "engine/hv_monitor.h"
 
 #include <fcntl.h>
@@ -427,10 +428,13 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		.state_dir = xstrdup(config->state_dir),
 		.gid = pick_gid(config, probe.accelerator),
 		.workers = pick_workers(config->workers),
+		.disk_mbps = config->disk_mbps,
+		.disk_iops = config->disk_iops,
 	};
 	lv->base.info = (struct hv_info){
 		.accelerator = probe.accelerator,
 		.vsock = wants_vsock(config->vsock),
+		.cgroups = hv_limits_work(),
 		.gid = lv->gid,
 		.ram_readonly = probe.ram_readonly,
 	};

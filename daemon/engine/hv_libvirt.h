@@ -31,6 +31,7 @@ enum hv_mechanism_wish {
  * @gid:	Group of all guests' QEMU: what may map templates. Under KVM the
  *		group of /dev/kvm is taken instead where only that may open it
  * @workers:	Threads that one save or resume may use; 0: one a CPU, at most 8
+ * @disk_mbps, @disk_iops: Of one guest in each direction; 0: not limited
  *
  * All are copied.
  */
@@ -45,6 +46,7 @@ struct hv_libvirt_config {
 	const char *state_dir;
 	uint32_t gid;
 	unsigned int workers;
+	uint32_t disk_mbps, disk_iops;
 };
 
 /**

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/disk.h"
+#include "engine/hv_limits.h"
 #include "engine/hv_monitor.h"
 #include "engine/hv_whole.h"
 #include "engine/mem_file.h"
@@ -329,6 +330,32 @@ static int make_domain(const struct plan *p, virDomainPtr *ret,
 	return 0;
 }
 
+static int limit_domain(const struct plan *p, struct error *err)
+{
+	struct hv_libvirt *lv = p->lv;
+	bool kvm = lv->probe.accelerator == HV_ACCEL_KVM;
+	struct hv_limits limits = {
+		.cpu = p->spec->cpu,
+		.memory_mib = p->spec->memory_mib +
+			      (kvm ? HV_LIMITS_MEMORY_KVM_MIB :
+				     HV_LIMITS_MEMORY_TCG_MIB),
+		.tasks = HV_LIMITS_TASKS,
+		.disk_mbps = lv->disk_mbps,
+		.disk_iops = lv->disk_iops,
+		.disk_path = p->spec->dir,
+	};
+	struct qemu_proc proc = QEMU_PROC_NONE;
+	int rc;
+
+	if (!lv->base.info.cgroups)
+		return 0;
+	if (hv_guest_open_proc(p->spec, &proc, err) < 0)
+		return -1;
+	rc = hv_limits_apply(proc.pid, &limits, err);
+	qemu_proc_close(&proc);
+	return rc;
+}
+
 /* A process whose memory pages go into. */
 struct target {
 	struct mem_map map;
@@ -463,7 +490,8 @@ static int start_planned(struct plan *p, bool hold, struct error *err)
 		return -1;
 	if (!p->template && make_empty_ram(p, err) < 0)
 		return -1;
-	if (make_disk(p, DISK_ACTIVE, err) < 0 || make_domain(p, &dom, err) < 0)
+	if (make_disk(p, DISK_ACTIVE, err) < 0 || make_domain(p, &dom, err) < 0 ||
+	    limit_domain(p, err) < 0)
 		return -1;
 	return hold ? 0 : let_go(p, dom, err);
 }

@@ -35,6 +35,7 @@ libengine_a_SOURCES += \
 	%D%/hv_selftest.c \
 	%D%/hv_start.c \
 	%D%/hv_whole.c %D%/hv_whole.h \
+	%D%/hv_limits.c %D%/hv_limits.h \
 	%D%/hv_xml.c %D%/hv_xml.h \
 	%D%/mem_file.c %D%/mem_file.h \
 	%D%/mem_index.c %D%/mem_index.h \
@@ -101,6 +102,7 @@ libengine_a_SOURCES += \
 	%D%/hv_call.c \
 	%D%/hv_call.h \
 	%D%/idle.c %D%/idle.h \
+	%D%/pressure.c %D%/pressure.h \
 	%D%/lease.c \
 	%D%/lease.h \
 	%D%/merge.c \

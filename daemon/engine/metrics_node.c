@@ -168,8 +168,16 @@ static void put_pressure(struct engine *e, struct prom *p)
 			 (double)fs.f_blocks * (double)fs.f_frsize);
 	}
 	prom_one(p, "sandboxd_disk_pressure", "gauge",
-		 "1: less than the reserve is left, nothing is admitted.",
-		 quota_check_disk(e->quota, e->config->state_dir, &err) < 0);
+		 "1: less than the reserve is left, nothing is admitted. "
+		 "2: less than half of it.",
+		 quota_check_disk(e->quota, e->config->state_dir, &err) < 0 &&
+				 e->pressure.disk == PRESSURE_NONE ?
+			 PRESSURE_LOW :
+			 e->pressure.disk);
+	prom_one(p, "sandboxd_memory_pressure", "gauge",
+		 "1: less than the reserve is left, nothing is admitted. "
+		 "2: less than half of it.",
+		 e->pressure.memory);
 }
 
 /* ---- templates, pools, snapshots, images ---- */

@@ -195,6 +195,8 @@ void pool_refill(struct engine *e)
 	struct clone *c;
 	struct task *t;
 
+	if (pressure_check(e, NULL) < 0)
+		return;
 	if (e->refilling || e->recovering || e->draining || e->closing ||
 	    !e->config->templates || !e->hv->info.clones_work)
 		return;

@@ -41,6 +41,10 @@ static size_t find_problems(struct engine *e, char *ret[PROBLEMS_MAX])
 
 	if (!e->hv_up)
 		ret[n++] = xstrdup("libvirt does not answer");
+	if (!e->hv->info.cgroups)
+		ret[n++] = xstrdup("no systemd with unified cgroups here: "
+				   "guests are held to no limits of CPU, "
+				   "memory, disk and tasks");
 	if (!e->hv->info.clones_work)
 		ret[n++] = xasprintf("%s: guests boot cold, and are saved "
 				     "whole by libvirt",
@@ -48,7 +52,8 @@ static size_t find_problems(struct engine *e, char *ret[PROBLEMS_MAX])
 						     CONFIG_MECHANISM_LIBVIRT ?
 					     "[snapshots] mechanism = libvirt" :
 					     "QEMU failed the clone self-test");
-	if (quota_check_disk(e->quota, e->config->state_dir, &err) < 0)
+	if (pressure_check(e, &err) < 0 ||
+	    quota_check_disk(e->quota, e->config->state_dir, &err) < 0)
 		ret[n++] = xstrdup(err.msg);
 	if (image_count(e->images) == 0)
 		ret[n++] = xstrdup("there is no image: import one");

@@ -493,8 +493,6 @@ void templates_evict(struct engine *e)
 {
 	struct template *oldest = NULL;
 
-	if (quota_check_disk(e->quota, e->config->state_dir, NULL) == 0)
-		return;
 	list_for_each(&e->templates, t, struct template, link)
 		if (!t->building && !template_users(e, t->row.id) &&
 		    (!oldest || t->row.used_ms < oldest->row.used_ms))

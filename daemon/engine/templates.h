@@ -64,7 +64,7 @@ void template_spoiled(struct engine *e, const char *id);
 
 /* From the database, at start. */
 void template_restore(struct engine *e, const struct template_row *row);
-/* Those that nobody needs go when the disk is full. */
+/* The disk runs full: of those that nobody needs, the one longest unused goes. */
 void templates_evict(struct engine *e);
 /* At start: those whose image is gone. */
 void templates_drop_orphans(struct engine *e);

@@ -98,6 +98,71 @@ check "exit status" exits 7 $ctl exec "$id" -- sh -c 'exit 7'
 check "a missing program" exits 1 $ctl exec "$id" -- /no/such/program
 check "a signal" exits 137 $ctl exec "$id" -- sh -c 'kill -9 $$'
 
+# in_cgroup SCRIPT - in the machine, with $q the guest's QEMU, $scope its cgroup
+# and $inner where it is in it: others go there and want everything.
+in_cgroup()
+{
+	$rig run "q=\$(pgrep -f 'qemu-system.*guest=sbx' | head -n 1)
+		scope=/sys/fs/cgroup\$(cut -d: -f3 /proc/\$q/cgroup)
+		scope=\${scope%%.scope/*}.scope
+		inner=\$scope/libvirt
+		export inner scope q
+		printf '%s\n' '#!/bin/sh' 'echo \$\$ > \"\$inner/cgroup.procs\"' \
+			'exec \"\$@\"' > /tmp/enter
+		$1"
+}
+check "memory of its cgroup is its own and what QEMU needs" \
+	prints $((2560 << 20)) in_cgroup 'cat $scope/memory.max'
+# Lowered for a moment: this machine has less memory than would be needed.
+check "who takes more is killed, and the guest lives" in_cgroup '
+	now=$(cat $scope/memory.current)
+	before=$(awk "/^oom_kill / { print \$2 }" $scope/memory.events)
+	systemctl set-property --runtime "${scope##*/}" \
+		MemoryMax=$((now + (64 << 20))) || exit 1
+	sh /tmp/enter sh -c "echo 1000 > /proc/self/oom_score_adj
+		head -c 300000000 /dev/zero | tail -c 300000000" > /dev/null
+	systemctl set-property --runtime "${scope##*/}" MemoryMax=2560M
+	[ "$(awk "/^oom_kill / { print \$2 }" $scope/memory.events)" -gt "$before" ] &&
+		kill -0 $q'
+# This one too, or an emulated machine is not fast enough to reach it.
+check "tasks end at the limit" in_cgroup '
+	[ "$(cat $scope/pids.max)" = 256 ] || exit 1
+	max=$(($(cat $scope/pids.current) + 20))
+	systemctl set-property --runtime "${scope##*/}" TasksMax=$max || exit 1
+	sh /tmp/enter sh -c "i=0; while [ \$i -lt 60 ]; do sleep 30 & i=\$((i + 1)); done"
+	n=$(cat $scope/pids.current)
+	grep -q "^max [1-9]" $scope/pids.events
+	full=$?
+	systemctl set-property --runtime "${scope##*/}" TasksMax=256
+	for p in $(cat $inner/cgroup.procs); do
+		! grep -qs sleep /proc/$p/comm || kill $p
+	done
+	echo "$n of $max, refused: $full"
+	[ "$n" -le "$max" ] && [ $full = 0 ]'
+# The limit is two CPUs, which is all that this machine has: a lower one shows
+# that it is the cgroup that holds it.
+check "CPU time is what was given" in_cgroup '
+	[ "$(cat $scope/cpu.max)" = "200000 100000" ] || exit 1
+	[ "$(cat $scope/cpu.weight)" = 200 ] || exit 1
+	systemctl set-property --runtime "${scope##*/}" CPUQuota=20% || exit 1
+	sh /tmp/enter timeout 5 sh -c "while :; do :; done" &
+	a=$(awk "/^usage_usec/ { print \$2 }" $scope/cpu.stat)
+	wait
+	b=$(awk "/^usage_usec/ { print \$2 }" $scope/cpu.stat)
+	systemctl set-property --runtime "${scope##*/}" CPUQuota=200%
+	echo "$((b - a)) us in 5 s at 20 %"
+	[ $((b - a)) -gt 100000 ] && [ $((b - a)) -lt 2500000 ]'
+check "writes are slowed to the limit" in_cgroup '
+	grep -q "wbps=20000000" $scope/io.max || { cat $scope/io.max; exit 1; }
+	began=$(date +%s)
+	sh /tmp/enter dd if=/dev/zero of=/var/lib/sandboxd/big bs=1M count=100 \
+		oflag=direct status=none || exit 1
+	rm /var/lib/sandboxd/big
+	took=$(($(date +%s) - began))
+	echo "100 MB in $took s at 20 MB/s"
+	[ $took -ge 4 ]'
+check "the guest is well after all that" prints well $ctl exec "$id" -- echo well
+
 head -c 20000000 /dev/urandom > "$tmp/data"
 check "a file in" $ctl cp "$tmp/data" "$id:/tmp/data"
 check "a file out" $ctl cp "$id:/tmp/data" "$tmp/back"

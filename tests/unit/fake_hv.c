@@ -278,6 +278,7 @@ int fake_hv_new(struct hv **ret)
 	*ret = xcalloc(1, sizeof(**ret));
 	(*ret)->ops = &ops;
 	(*ret)->info = (struct hv_info){ .accelerator = HV_ACCEL_KVM,
+					 .cgroups = true,
 					 .clones_work = true,
 					 .clones_tested = !world.clones_fail,
 					 .qemu_version = "7",

@@ -1164,6 +1164,137 @@ static void ports_stay_through_pause_and_restart(void **state)
 	assert_int_equal(world.listening, 0);
 }
 
+static struct pressure_reading host_has;
+
+static int read_host(const char *state_dir, struct pressure_reading *ret,
+		     struct error *err)
+{
+	(void)state_dir;
+	(void)err;
+	*ret = host_has;
+	return 0;
+}
+
+/* A node with a reserve of 1000 MiB of each, and clones that wait. */
+static void start_with_reserves(void)
+{
+	stop();
+	strcpy(rig.settings, "[limits]\nmemory_reserve_mib = 1000\n"
+			     "disk_reserve_mib = 1000\n"
+			     "pressure_pause = yes\n[pool]\nmin = 1\n");
+	start();
+	host_has = (struct pressure_reading){ .disk_mib = 5000,
+					      .memory_mib = 5000,
+					      .inodes_percent = 50 };
+	rig.e->read_pressure = read_host;
+	pressure_look(rig.e);
+	assert_true(create("a", ""));
+	while (pool_ready(rig.e, NULL) == 0)
+		tick();
+	settle();
+}
+
+static void assert_refused(const char *word)
+{
+	assert_false(create("b", ""));
+	assert_string_equal(err_reason_of(&world.answer_err),
+			    "RESOURCE_EXHAUSTED");
+	assert_non_null(strstr(world.answer_err.msg, word));
+	assert_true(world.answer_err.retry_ms > 0);
+}
+
+static void a_full_disk_admits_nothing_and_empties_pools(void **state)
+{
+	(void)state;
+	start_with_reserves();
+	host_has.disk_mib = 999;
+	pressure_look(rig.e);
+	assert_int_equal(rig.e->pressure.disk, PRESSURE_LOW);
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	assert_refused("disk");
+	settle();
+	/* Nothing comes back while it lasts, and a little more is not over. */
+	pool_refill(rig.e);
+	settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	host_has.disk_mib = 1001;
+	pressure_look(rig.e);
+	assert_refused("disk");
+	host_has.disk_mib = 2000;
+	pressure_look(rig.e);
+	assert_true(create("b", ""));
+	assert_true(terminate("a"));
+	host_has.disk_mib = 1;
+	pressure_look(rig.e);
+	assert_true(terminate("b"));
+}
+
+static void a_full_disk_takes_unused_templates_first_unused_first(void **state)
+{
+	size_t before;
+
+	(void)state;
+	start_with_reserves();
+	assert_true(terminate("a"));
+	settle();
+	before = files("templates");
+	assert_int_equal(before, 1);
+	host_has.inodes_percent = 1;
+	pressure_look(rig.e);
+	settle();
+	pressure_look(rig.e);
+	settle();
+	assert_int_equal(files("templates"), 0);
+	assert_refused("inodes");
+}
+
+static void short_memory_pauses_what_nobody_uses(void **state)
+{
+	struct sandbox *sb;
+
+	(void)state;
+	start_with_reserves();
+	assert_true(create("c", ""));
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	sb->row.busy_boot_ms -= 60000;
+	host_has.memory_mib = 800;
+	pressure_look(rig.e);
+	settle();
+	/* Low: nothing new, but what runs runs. */
+	assert_refused("memory");
+	assert_int_equal(state_of("a"), SBX_RUNNING);
+	host_has.memory_mib = 400;
+	sb->row.busy_boot_ms -= 60000;
+	pressure_look(rig.e);
+	while (state_of("a") != SBX_PAUSED)
+		tick();
+	settle();
+	assert_int_equal(state_of("c"), SBX_RUNNING);
+	assert_false(resume_it("a"));
+	assert_string_equal(err_reason_of(&world.answer_err),
+			    "RESOURCE_EXHAUSTED");
+	assert_int_equal(state_of("a"), SBX_PAUSED);
+	host_has.memory_mib = 5000;
+	pressure_look(rig.e);
+	assert_true(resume_it("a"));
+}
+
+static void tasks_that_wait_for_memory_are_pressure_too(void **state)
+{
+	(void)state;
+	start_with_reserves();
+	host_has.stalled_percent = 60;
+	pressure_look(rig.e);
+	assert_int_equal(rig.e->pressure.memory, PRESSURE_HIGH);
+	assert_refused("memory");
+	host_has.stalled_percent = 15;
+	pressure_look(rig.e);
+	assert_refused("memory");
+	host_has.stalled_percent = 5;
+	pressure_look(rig.e);
+	assert_true(create("b", ""));
+}
+
 static void admission_has_limits(void **state)
 {
 	(void)state;
@@ -1261,6 +1392,10 @@ int main(int argc, char **argv)
 		T(one_fork_that_fails_takes_all_back),
 		T(a_restore_replaces_the_guest),
 		T(ports_stay_through_pause_and_restart),
+		T(a_full_disk_admits_nothing_and_empties_pools),
+		T(a_full_disk_takes_unused_templates_first_unused_first),
+		T(short_memory_pauses_what_nobody_uses),
+		T(tasks_that_wait_for_memory_are_pressure_too),
 		T(admission_has_limits),
 		T(an_old_guest_of_nobody_is_swept_only_by_a_used_database),
 	};
