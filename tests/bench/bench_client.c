@@ -228,6 +228,14 @@ void bench_connect(void)
 	}
 }
 
+void bench_disconnect(void)
+{
+	struct loop *loop = client_loop(bench_client);
+
+	bench_client = client_free(bench_client);
+	loop_free(loop);
+}
+
 static int bench_one(const char *what, const char *arg, int n)
 {
 	double *ms = n > 0 ? xcalloc((size_t)n, sizeof(*ms)) : NULL;

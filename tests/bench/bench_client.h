@@ -14,6 +14,7 @@ extern struct client *bench_client;
 double bench_now_ms(void);
 /* Connect to $SANDBOXD_CONNECT; ends the process when that fails. */
 void bench_connect(void);
+void bench_disconnect(void);
 /* The answer; ends the process when there is none. */
 ProtobufCMessage *bench_ask(const char *method, const ProtobufCMessage *req);
 void bench_die(const char *what, const struct grpc_status *st);

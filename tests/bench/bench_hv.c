@@ -180,9 +180,9 @@ static int list_all(struct hv *hv, char (**ret)[HV_UUID_SIZE],
 static int verify(struct hv *hv, const char *snapshot_dir, struct error *err)
 {
 	(void)hv;
-	return access(snapshot_dir, F_OK) < 0
-		       ? err_set(err, ERR_NOT_FOUND, "no snapshot")
-		       : 0;
+	return access(snapshot_dir, F_OK) < 0 ?
+		       err_set(err, ERR_NOT_FOUND, "no snapshot") :
+		       0;
 }
 
 static int stats(struct hv *hv, const char *uuid, uint64_t *ret_cpu_ms,

@@ -97,8 +97,9 @@ def forward_and_reap():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         run("ip", "link", "set", "lo", "up")
         # Other nodes of this machine are not ours to count.
-        os.makedirs("/run/sandboxd-nodes", exist_ok=True)
-        run("mount", "-t", "tmpfs", "none", "/run/sandboxd-nodes")
+        for path in ("/run/sandboxd-nodes", "/run/netns"):
+            os.makedirs(path, exist_ok=True)
+            run("mount", "-t", "tmpfs", "none", path)
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))

@@ -100,8 +100,6 @@ def ask(ns, *argv):
 
 def namespaces(bench):
     """inet, the peers' host "plain", and a guest behind each host."""
-    os.makedirs("/run/netns", exist_ok=True)
-    lib.run("mount", "-t", "tmpfs", "none", "/run/netns")
     for ns in ("inet", "plain", "plain-guest"):
         ip("netns add", ns)
         ip("link set lo up", ns=ns)

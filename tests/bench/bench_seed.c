@@ -150,9 +150,9 @@ int bench_seed(const char *state_dir, size_t running, size_t paused,
 		if (i % PER_COMMIT == 0)
 			store_begin(store);
 		r = put_one(state_dir, store, i,
-			    i < running		   ? SBX_RUNNING
-			    : i < running + paused ? SBX_PAUSED
-						   : SBX_TERMINATED,
+			    i < running		 ? SBX_RUNNING :
+			    i < running + paused ? SBX_PAUSED :
+						   SBX_TERMINATED,
 			    err);
 		if (r == 0 && (i + 1 == n || (i + 1) % PER_COMMIT == 0))
 			r = store_commit(store, err);
