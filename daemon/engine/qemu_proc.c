@@ -5,10 +5,15 @@
  * ===================
  *
  * A guest's QEMU has "-uuid", UUID among its arguments and runs under the uid
- * of the guest's slot. A scan of /proc fills a table of uuid -> pid; a look-up
- * that misses, or whose pid is something else by now, scans again. Every
- * answer is checked on a pidfd: opened first, then looked at, so that what was
- * looked at is what the pidfd holds.
+ * of the guest's slot. What a scan of /proc sees goes into a table of uuid ->
+ * pid; a look-up that misses, or whose pid is something else by now, scans
+ * again. Every answer is checked on a pidfd: opened first, then looked at, so
+ * that what was looked at is what the pidfd holds.
+ *
+ * A process is mostly looked for because it was just started, and to read its
+ * arguments takes a lock that a busy process holds long. So a scan begins with
+ * the youngest and ends where the guest is found; only that there is none takes
+ * a look at all.
  */
 #include "engine/qemu_proc.h"
 
@@ -20,6 +25,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,7 +34,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define TABLE_SIZE  4096 /* hash buckets; a power of two */
+#define TABLE_SIZE  4096  /* hash buckets; a power of two */
+#define ENTRIES_MAX 16384 /* then what is gone has to go */
 #define CMDLINE_MAX 65536
 
 struct entry {
@@ -39,6 +46,7 @@ struct entry {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *table[TABLE_SIZE];
+static size_t n_entries;
 
 static unsigned int bucket_of(const char *uuid)
 {
@@ -83,35 +91,69 @@ static void table_clear(void)
 			free(e);
 		}
 	}
+	n_entries = 0;
 }
 
-static int table_scan(void)
+static void table_put(const char *uuid, pid_t pid)
+{
+	unsigned int b = bucket_of(uuid);
+	struct entry *e;
+
+	for (e = table[b]; e; e = e->next)
+		if (e->pid == pid && strcasecmp(e->uuid, uuid) == 0)
+			return;
+	if (n_entries >= ENTRIES_MAX)
+		table_clear();
+	e = xcalloc(1, sizeof(*e));
+	*e = (struct entry){ .next = table[b], .pid = pid };
+	memcpy(e->uuid, uuid, sizeof(e->uuid));
+	table[b] = e;
+	n_entries++;
+}
+
+/* Numbers of processes, as /proc has them. 0 or -errno. */
+static int list_pids(pid_t **ret, size_t *ret_n)
 {
 	DIR *dir = opendir("/proc");
+	size_t n = 0, room = 0;
 	struct dirent *de;
+	pid_t *pids = NULL;
 
 	if (!dir)
 		return -errno;
-	table_clear();
 	while ((de = readdir(dir))) {
-		char uuid[HV_UUID_SIZE];
-		struct entry *e;
-		unsigned int b;
-
 		if (!isdigit((unsigned char)de->d_name[0]))
 			continue;
-		read_uuid((pid_t)atoi(de->d_name), uuid);
-		if (!uuid[0])
-			continue;
-		b = bucket_of(uuid);
-		e = xcalloc(1, sizeof(*e));
-		*e = (struct entry){ .next = table[b],
-				     .pid = (pid_t)atoi(de->d_name) };
-		memcpy(e->uuid, uuid, sizeof(e->uuid));
-		table[b] = e;
+		if (n == room) {
+			room = room ? room * 2 : 512;
+			pids = xrealloc(pids, room, sizeof(*pids));
+		}
+		pids[n++] = (pid_t)atoi(de->d_name);
 	}
 	closedir(dir);
+	*ret = pids;
+	*ret_n = n;
 	return 0;
+}
+
+static int higher_first(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return x > y ? -1 : x < y;
+}
+
+/* The number that was given out last: those above it are of the round before.
+ * Unknown: as if there had been none.
+ */
+static pid_t last_pid(void)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (fd_read_file(AT_FDCWD, "/proc/sys/kernel/ns_last_pid", 32, &text,
+			 NULL) < 0)
+		return INT_MAX;
+	return (pid_t)atoi(text);
 }
 
 static bool has_uid(pid_t pid, uid_t uid)
@@ -148,6 +190,35 @@ static bool open_checked(pid_t pid, const char *uuid, uid_t uid,
 	return true;
 }
 
+/* Youngest first, until the guest is found. 1 found, 0 not, -errno. */
+static int table_scan(const char *uuid, uid_t uid, struct qemu_proc *ret)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0, young = 0;
+	pid_t last = last_pid();
+	int r = list_pids(&pids, &n);
+
+	if (r < 0)
+		return r;
+	if (n)
+		qsort(pids, n, sizeof(*pids), higher_first);
+	while (young < n && pids[young] > last)
+		young++;
+	for (size_t i = 0; i < n; i++) {
+		pid_t pid = pids[(young + i) % n];
+		char found[HV_UUID_SIZE];
+
+		read_uuid(pid, found);
+		if (!found[0])
+			continue;
+		table_put(found, pid);
+		if (!strcasecmp(found, uuid) &&
+		    open_checked(pid, uuid, uid, ret))
+			return 1;
+	}
+	return 0;
+}
+
 static bool table_find(const char *uuid, uid_t uid, struct qemu_proc *ret)
 {
 	for (struct entry *e = table[bucket_of(uuid)]; e; e = e->next) {
@@ -160,16 +231,10 @@ static bool table_find(const char *uuid, uid_t uid, struct qemu_proc *ret)
 
 int qemu_proc_open(const char *uuid, uid_t uid, struct qemu_proc *ret)
 {
-	int r = 0;
+	int r;
 
 	pthread_mutex_lock(&lock);
-	if (table_find(uuid, uid, ret)) {
-		r = 1;
-	} else {
-		r = table_scan();
-		if (r == 0)
-			r = table_find(uuid, uid, ret) ? 1 : 0;
-	}
+	r = table_find(uuid, uid, ret) ? 1 : table_scan(uuid, uid, ret);
 	pthread_mutex_unlock(&lock);
 	return r;
 }

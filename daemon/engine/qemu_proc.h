@@ -30,7 +30,7 @@ struct qemu_proc {
  * @uid:	It must run under this uid; (uid_t)-1: any. A process under
  *		another uid that claims the guest's name is passed over
  *
- * Any thread. Remembers what it saw: one scan of /proc serves all guests.
+ * Any thread. Remembers what it saw; the youngest processes are looked at first.
  *
  * Return: 1 found, 0 there is none, -errno
  */

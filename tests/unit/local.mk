@@ -110,6 +110,8 @@ UNIT_TESTS += %D%/test_hv_xml %D%/test_mem_file %D%/test_mem_pages \
 %C%_test_disk_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += %D%/golden/store-v1.sql
 EXTRA_DIST += %D%/golden/hv_cold_tcg.xml %D%/golden/hv_clone_kvm.xml
+UNIT_TESTS += %D%/test_qemu_proc
+%C%_test_qemu_proc_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_front_check
 tests_unit_test_front_check_LDADD = $(FRONT_LIBS) $(CMOCKA_LIBS)
 # Images: the store with the real mkimage, and mkimage's own parts.
