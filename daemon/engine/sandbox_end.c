@@ -158,7 +158,13 @@ static void commit(struct task *t)
 static void ended(struct task *t, const struct error *err)
 {
 	struct sandbox *sb = t->sb;
+	const struct call *first =
+		list_empty(&sb->end_calls) ?
+			NULL :
+			list_entry(sb->end_calls.next, struct call, wait);
 	const struct log_fields f = { .sandbox_id = sb->row.id,
+				      .request_id =
+					      first ? first->request_id : NULL,
 				      .message_id = LOG_ID_TERMINATED };
 
 	(void)err; /* no step of it fails */

@@ -171,6 +171,7 @@ static void pause_ended(struct task *t, const struct error *err)
 {
 	struct sandbox *sb = t->sb;
 	const struct log_fields f = { .sandbox_id = sb->row.id,
+				      .request_id = task_request_id(t),
 				      .message_id = LOG_ID_PAUSED };
 
 	if (err) {

@@ -216,6 +216,7 @@ static void commit(struct task *t)
 static void log_started(struct task *t)
 {
 	const struct log_fields f = { .sandbox_id = t->sb->row.id,
+				      .request_id = task_request_id(t),
 				      .message_id = LOG_ID_RUNNING };
 
 	tally_add(&t->engine->metrics.starts, t->sb->row.start_kind, 1);

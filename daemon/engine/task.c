@@ -197,6 +197,13 @@ void task_add_call(struct task *t, struct call *call)
 	list_add_tail(&t->calls, &call->wait);
 }
 
+const char *task_request_id(const struct task *t)
+{
+	return list_empty(&t->calls) ?
+		       "" :
+		       list_entry(t->calls.next, struct call, wait)->request_id;
+}
+
 void task_fail_calls(struct task *t, const struct error *err)
 {
 	list_for_each(&t->calls, call, struct call, wait)

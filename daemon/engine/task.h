@@ -97,6 +97,8 @@ void task_retry(struct task *t, const struct error *err);
 /* Undo as soon as the present step ends; long steps are told to hurry. */
 void task_cancel(struct task *t);
 void task_add_call(struct task *t, struct call *call);
+/* Of the first call that waits for it, for the log; "" when none does. */
+const char *task_request_id(const struct task *t);
 void task_fail_calls(struct task *t, const struct error *err);
 /* Parked by engine_halt(): memory only. */
 void task_free(struct task *t);

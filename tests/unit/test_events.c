@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "base/cloud_event.h"
+#include "base/log.h"
+#include "base/log_id.h"
 #include "base/loop.h"
 #include "engine/event.h"
 #include "engine_rig.h"
@@ -14,6 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static void has(const char *type, const char *text)
 {
@@ -237,6 +242,57 @@ static void what_front_reports_is_in_the_log(void **state)
 	has("sandbox.created", "image="); /* not what front said */
 }
 
+/* ---- the journal ---- */
+
+/* All that came until now, with newlines. */
+static void hear(int fd, char *ret, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len + 1 < size &&
+	       (n = recv(fd, ret + len, size - 1 - len, MSG_DONTWAIT)) > 0)
+		len += (size_t)n;
+	ret[len] = '\0';
+}
+
+static void the_journal_names_sandbox_request_and_reason(void **state)
+{
+	Sandbox__Node__V1__CreateSandboxRequest m =
+		SANDBOX__NODE__V1__CREATE_SANDBOX_REQUEST__INIT;
+	Sandbox__Node__V1__Resources r = SANDBOX__NODE__V1__RESOURCES__INIT;
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char text[16384];
+
+	(void)state;
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/journal", rig.dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	log_open("test", LOG_LEVEL_INFO);
+	assert_int_equal(log_open_journal(sun.sun_path), 0);
+	r.memory_mib = 2048;
+	m.resources = &r;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.request_id = (char *)(uintptr_t) "req-1";
+	m.image = (char *)(uintptr_t) "debian:12";
+	assert_true(rig_call("CreateSandbox", &m.base));
+	hear(fd, text, sizeof(text));
+	assert_non_null(strstr(text, "SANDBOX_ID=a\nREQUEST_ID=req-1\n"
+				     "MESSAGE_ID=" LOG_ID_RUNNING "\n"));
+	m.request_id = (char *)(uintptr_t) "req-2";
+	assert_false(rig_call("CreateSandbox", &m.base));
+	hear(fd, text, sizeof(text));
+	assert_non_null(strstr(text, "SANDBOX_ID=a\nREQUEST_ID=req-2\n"
+				     "ERROR_CODE=ALREADY_EXISTS\n"
+				     "MESSAGE_ID=" LOG_ID_CALL_FAILED "\n"));
+	assert_true(rig_do("TerminateSandbox", "a"));
+	hear(fd, text, sizeof(text));
+	assert_non_null(strstr(text, "SANDBOX_ID=a\n"
+				     "MESSAGE_ID=" LOG_ID_TERMINATED "\n"));
+	log_open("test", (enum log_level)0);
+	close(fd);
+}
+
 /* ---- reading ---- */
 
 static void an_event_names_its_node(void **state)
@@ -336,6 +392,7 @@ int main(int argc, char **argv)
 		TEST(the_node_tells_of_itself),
 		TEST(a_stop_is_in_the_log),
 		TEST(what_front_reports_is_in_the_log),
+		TEST(the_journal_names_sandbox_request_and_reason),
 		TEST(an_event_names_its_node),
 		TEST(old_events_go_and_numbers_go_on),
 		cmocka_unit_test(an_event_is_a_cloud_event),
