@@ -233,16 +233,24 @@ void engine_hv_link(bool up, void *arg)
 
 /* ---- housekeeping ---- */
 
-static void forget_terminated(struct engine *e)
+/* Those of a day, but no more than so many, or whoever creates and terminates
+ * all day would fill our memory with them. The oldest come first.
+ */
+void engine_forget_terminated(struct engine *e, size_t max)
 {
 	int64_t before = loop_wall_ms() - TERMINATED_KEEP_MS;
+	size_t n = 0;
 
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
+		n += sb->row.state == SBX_TERMINATED;
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link) {
 		struct error err;
 
 		if (sb->row.state != SBX_TERMINATED || sb->task ||
-		    sb->row.terminated_ms > before)
+		    (sb->row.terminated_ms > before &&
+		     n <= max))
 			continue;
+		n--;
 		store_begin(e->store);
 		store_sandbox_remove(e->store, sb->row.id);
 		if (store_commit(e->store, &err) < 0) {
@@ -272,7 +280,7 @@ static void keep_house(void *arg)
 	}
 	if (e->houses % TRIM_EVERY == 0) {
 		event_trim(e);
-		forget_terminated(e);
+		engine_forget_terminated(e, SANDBOX_TERMINATED_MAX);
 	}
 	loop_timer(e->loop, &e->housekeeping, loop_now_ms() + HOUSEKEEPING_MS,
 		   keep_house, e);

@@ -116,6 +116,8 @@ struct engine *engine_free(struct engine *e);
 /* No step goes on from here: the caller ends the jobs, then frees. */
 void engine_halt(struct engine *e);
 
+/* Tombstones of over a day ago, and the oldest beyond @max. */
+void engine_forget_terminated(struct engine *e, size_t max);
 /* After config_reload(). */
 void engine_reloaded(struct engine *e);
 

@@ -18,6 +18,9 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+/* Ended ones that are remembered, at most. */
+#define SANDBOX_TERMINATED_MAX 10000u
+
 struct engine;
 struct task;
 

@@ -170,7 +170,10 @@ static void ended(struct task *t, const struct error *err)
 	(void)err; /* no step of it fails */
 	log_line(LOG_LEVEL_INFO, &f, "sandbox '%s': TERMINATED (%s)",
 		 sb->row.id, sb->row.reason);
-	loop_timer_off(sb->answer);
+	/* It stays for a day, with many others: it needs no timers. */
+	sb->timer = sd_event_source_disable_unref(sb->timer);
+	sb->retry = sd_event_source_disable_unref(sb->retry);
+	sb->answer = sd_event_source_disable_unref(sb->answer);
 	list_for_each(&sb->end_calls, call, struct call, wait)
 		call_send(call);
 }

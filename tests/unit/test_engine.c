@@ -688,6 +688,27 @@ static void life_ends_at_its_timeout(void **state)
 			    "TIMEOUT");
 }
 
+static void only_so_many_that_ended_are_remembered(void **state)
+{
+	(void)state;
+	assert_true(create("a", ""));
+	assert_true(create("b", ""));
+	assert_true(create("c", ""));
+	assert_true(terminate("b"));
+	assert_true(terminate("a"));
+	engine_forget_terminated(rig.e, 2);
+	assert_int_equal(state_of("a"), SBX_TERMINATED);
+	engine_forget_terminated(rig.e, 1);
+	assert_int_equal(state_of("a"), SBX_NONE);
+	assert_int_equal(state_of("b"), SBX_TERMINATED);
+	assert_int_equal(state_of("c"), SBX_RUNNING);
+	stop();
+	start();
+	settle();
+	assert_int_equal(state_of("a"), SBX_NONE);
+	assert_int_equal(state_of("b"), SBX_TERMINATED);
+}
+
 static void a_guest_that_is_gone_is_noticed(void **state)
 {
 	struct sandbox *sb;
@@ -1374,6 +1395,7 @@ int main(int argc, char **argv)
 		T(a_clock_that_jumps_changes_no_age_and_no_cost),
 		T(after_a_reboot_the_wall_clock_tells_the_age),
 		T(life_ends_at_its_timeout),
+		T(only_so_many_that_ended_are_remembered),
 		T(a_guest_that_is_gone_is_noticed),
 		T(guests_live_through_a_restart),
 		T(whoever_is_attached_again_is_thawed),
