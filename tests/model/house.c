@@ -297,9 +297,8 @@ size_t house_guests(struct house *h, char ***ret)
 	return n;
 }
 
-size_t house_entries(struct house *h, const char *name)
+size_t house_count(const char *path)
 {
-	_cleanup_free_ char *path = xasprintf("%s/s/%s", h->dir, name);
 	DIR *dir = opendir(path);
 	struct dirent *de;
 	size_t n = 0;
@@ -309,6 +308,13 @@ size_t house_entries(struct house *h, const char *name)
 	if (dir)
 		closedir(dir);
 	return n;
+}
+
+size_t house_entries(struct house *h, const char *name)
+{
+	_cleanup_free_ char *path = xasprintf("%s/s/%s", h->dir, name);
+
+	return house_count(path);
 }
 
 bool house_kill_guest(struct house *h, const char *uuid)

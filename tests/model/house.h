@@ -41,6 +41,8 @@ void house_fault(struct house *h, const char *name, const char *text);
 bool house_has_fault(struct house *h, const char *name);
 /* Guests with a live process: their directories' names, the caller's. */
 size_t house_guests(struct house *h, char ***ret);
+/* Entries of a directory, without what is hidden. */
+size_t house_count(const char *path);
 /* Entries of <state>/@dir, without what is hidden. */
 size_t house_entries(struct house *h, const char *dir);
 /* Kill that guest as a host's OOM killer would. False: it does not run. */
