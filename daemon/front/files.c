@@ -294,7 +294,8 @@ static int search_answer(struct proxy *p, ProtobufCMessage *m,
 		return err_set(err, ERR_INVALID, "more matches than asked for");
 	p->items += (uint32_t)r->n_matches;
 	for (size_t i = 0; i < r->n_matches; i++) {
-		if (check_path(&r->matches[i]->path, false, "path", err) < 0 ||
+		/* Empty: what was searched is a file itself. */
+		if (check_path(&r->matches[i]->path, true, "path", err) < 0 ||
 		    check_bytes(&r->matches[i]->line, MATCH_LINE_MAX, false, "line",
 				err) < 0)
 			return -1;
