@@ -100,15 +100,32 @@ test_a_cancelled_import_leaves_nothing() {
     local before client
     before=$(files_of_other)
     mkfifo "$work/slow"
-    on_other snapshot import - <"$work/slow" >/dev/null 2>&1 &
+    SANDBOXD_CONNECT=unix:$work/other/run/node.sock "$ctl" snapshot import - <"$work/slow" >/dev/null 2>&1 &
     client=$!
     exec 7>"$work/slow"
     head -c 4000000 "$work/stream" >&7
     wait_for 10 sh -c "ls -A '$work/other/snapshots' | grep -q '^.import-'"
     kill $client
-    exec 7>&-
     wait_for 10 sh -c "! ls -A '$work/other/snapshots' | grep -q '^.import-'"
+    exec 7>&-
     expect "$before" "$(files_of_other)"
+}
+
+test_an_export_that_nobody_takes_ends() {
+    local client
+    import_it
+    mkfifo "$work/taker"
+    SANDBOXD_CONNECT=unix:$work/other/run/node.sock "$ctl" snapshot export "$snap" - >"$work/taker" 2>/dev/null &
+    client=$!
+    exec 8<"$work/taker"
+    head -c 1000 <&8 >/dev/null
+    wait_for 10 pgrep -f "$build/sandboxd-parcel pack"
+    kill -KILL $client
+    wait_for 10 sh -c "! pgrep -f '$build/[s]andboxd-parcel pack'"
+    exec 8<&-
+    # It can be exported all the same.
+    on_other snapshot export "$snap" "$work/again" 2>/dev/null
+    zstd -qt "$work/again"
 }
 
 test_a_template_that_came_along_goes_with_its_last_snapshot() {
