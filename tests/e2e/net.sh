@@ -175,9 +175,9 @@ except socket.gaierror as e:
 test_no_port_of_the_host_answers_but_dns() {
     in_box python3 -c '
 import select, socket, sys
-def scan(ip):
+def scan(ip, last):
     found, pending, poll = [], {}, select.poll()
-    for port in range(1, 65536):
+    for port in range(1, last + 1):
         s = socket.socket()
         s.setblocking(False)
         if s.connect_ex((ip, port)) not in (0, 115):
@@ -185,7 +185,7 @@ def scan(ip):
             continue
         pending[s.fileno()] = (s, port)
         poll.register(s, select.POLLOUT)
-        while len(pending) > 300 or port == 65535 and pending:
+        while len(pending) > 300 or port == last and pending:
             ready = poll.poll(5000)
             if not ready:
                 sys.exit(f"{ip}: no answer from {len(pending)} ports")
@@ -196,7 +196,7 @@ def scan(ip):
                     found.append(p)
                 s.close()
     return found
-print(scan("169.254.1.1"), scan("198.51.100.2"))' >"$work/scan"
+print(scan("169.254.1.1", 65535), scan("198.51.100.2", 2000))' >"$work/scan"
     expect "[53] []" "$(cat "$work/scan")"
 }
 
