@@ -58,6 +58,7 @@ libengine_a_SOURCES += \
 	%D%/net_learned.c %D%/net_learned.h \
 	%D%/net_sockets.c %D%/net_sockets.h \
 	%D%/net_taps.c %D%/net_taps.h \
+	%D%/net_watch.c %D%/net_watch.h \
 	%D%/netpol.h %D%/netpol_base.c %D%/netpol_slot.c \
 	%D%/netpol_hard.c %D%/netpol_hard.h \
 	%D%/netpol_plan.c %D%/netpol_plan.h \

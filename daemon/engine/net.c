@@ -28,6 +28,7 @@
 #include "engine/hv.h"
 #include "engine/link.h"
 #include "engine/net_taps.h"
+#include "engine/net_watch.h"
 #include "engine/nft.h"
 #include "engine/nft_expr.h"
 #include "engine/resolver_link.h"
@@ -524,6 +525,8 @@ static void set_times(struct net_times *t)
 		t->renew_ms = 60000;
 	if (!t->check_ms)
 		t->check_ms = 5000;
+	if (!t->mend_ms)
+		t->mend_ms = 1000;
 }
 
 static int open_taps(struct net *net, struct error *err)
@@ -577,7 +580,10 @@ int net_open(const struct net_config *config, struct loop *loop,
 		net_close(net, true);
 		return err_wrap(err, "set up the network");
 	}
-	net_start_checking(net);
+	if (net_start_checking(net, err) < 0) {
+		net_close(net, true);
+		return err_wrap(err, "set up the network");
+	}
 	*ret = net;
 	return 0;
 }
@@ -602,6 +608,8 @@ struct net *net_close(struct net *net, bool keep)
 {
 	if (!net)
 		return NULL;
+	net_watch_close(net->watch);
+	sd_event_source_disable_unref(net->mend);
 	sd_event_source_disable_unref(net->check);
 	net_ahead_close(net);
 	net_flows_close(net);

@@ -59,9 +59,10 @@ struct net_times {
 	 */
 	uint32_t learn_min_ms, learn_max_ms, learn_grace_ms;
 	/* How often addresses that have flows are kept open (60 s), and the
-	 * rules are looked after (5 s).
+	 * rules are looked after (5 s); and how long to wait between making
+	 * them anew because another program changes them (1 s).
 	 */
-	uint32_t renew_ms, check_ms;
+	uint32_t renew_ms, check_ms, mend_ms;
 };
 
 struct net_config {

@@ -15,6 +15,7 @@ struct links;
 struct net_flows;
 struct net_ahead;
 struct net_taps;
+struct net_watch;
 struct nft;
 struct nft_batch;
 struct resolver_learn;
@@ -62,7 +63,9 @@ struct net {
 	uint32_t n_gathered;
 	bool unsound;
 	bool unswept; /* there may be objects of slots that are not attached */
-	sd_event_source *check;
+	sd_event_source *check, *mend;
+	uint64_t mended_ms;
+	struct net_watch *watch;
 	struct net_flows *flows;
 	struct net_taps *taps;
 	struct net_ahead *ahead;
@@ -139,6 +142,6 @@ void net_splice_cut(struct net *net, uint32_t slot);
 
 /* Takes stock of what there is, and makes the base rules. */
 int net_filter_open(struct net *net, struct error *err);
-void net_start_checking(struct net *net);
+int net_start_checking(struct net *net, struct error *err);
 
 #endif /* ENGINE_NET_PRIV_H */

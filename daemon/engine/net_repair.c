@@ -8,9 +8,10 @@
  * slots have what, and the elements' comments which name brought which address.
  * What no slot is attached for is removed by net_sweep().
  *
- * Later every change of nftables by another program makes us count our rules
- * and the elements that matter. If any is missing all are made anew: for that
- * moment guests have nothing rather than too much.
+ * Later every change of our table by another program (net_watch.h) makes us make
+ * all anew, at once: from then on guests have nothing rather than too much.
+ * Should a change not be heard of, our rules and the elements that matter are
+ * counted whenever something was changed.
  */
 #include "engine/net_priv.h"
 
@@ -20,6 +21,7 @@
 #include "base/mem.h"
 #include "engine/link.h"
 #include "engine/net_taps.h"
+#include "engine/net_watch.h"
 #include "engine/netpol_rule.h"
 #include "engine/netpol_splice.h"
 #include "engine/nft.h"
@@ -157,7 +159,21 @@ static int intact(struct net *net, bool *ret, struct error *err)
 	return 0;
 }
 
-/* Another program changed rules: ours should still be there. */
+static void mend(void *arg)
+{
+	struct net *net = arg;
+	struct error err;
+	bool foreign;
+
+	net->mended_ms = loop_now_ms();
+	log_err("another program changed the table '%s': made anew",
+		NFT_TABLE_NAME);
+	if (rebuild(net, &err) < 0)
+		log_err("%s: guests may have no network", err.msg);
+	nft_foreign(net->nft, &foreign, NULL);
+}
+
+/* Should the watch have missed it: ours should still be there. */
 static void on_check(void *arg)
 {
 	struct net *net = arg;
@@ -173,18 +189,33 @@ static void on_check(void *arg)
 		log_err("check the packet filter: %s", err.msg);
 		return;
 	}
-	if (!foreign || (intact(net, &ok, &err) == 0 && ok))
-		return;
-	log_err("another program changed the table '%s': made anew",
-		NFT_TABLE_NAME);
-	if (rebuild(net, &err) < 0)
-		log_err("%s: guests may have no network", err.msg);
+	if (foreign && !(intact(net, &ok, &err) == 0 && ok))
+		mend(net);
 }
 
-void net_start_checking(struct net *net)
+/* At once, but not again and again: two programs may be at odds. */
+static void on_foreign(bool certain, void *arg)
+{
+	struct net *net = arg;
+	uint64_t now = loop_now_ms();
+	uint64_t next = net->mended_ms + net->config.times.mend_ms;
+
+	if (net->unswept)
+		return;
+	if (!certain)
+		on_check(net);
+	else if (!net->mended_ms || now >= next)
+		mend(net);
+	else
+		loop_timer(net->loop, &net->mend, next, mend, net);
+}
+
+int net_start_checking(struct net *net, struct error *err)
 {
 	loop_timer(net->loop, &net->check,
 		   loop_now_ms() + net->config.times.check_ms, on_check, net);
+	return net_watch_open(net->loop, nft_port(net->nft), on_foreign, net,
+			      &net->watch, err);
 }
 
 /* ---- taking stock ------------------------------------------------------- */

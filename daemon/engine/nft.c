@@ -98,6 +98,11 @@ int nft_open(struct nft **ret, struct error *err)
 	return 0;
 }
 
+uint32_t nft_port(const struct nft *nft)
+{
+	return nl_socket_get_local_port(nft->sock);
+}
+
 struct nft *nft_close(struct nft *nft)
 {
 	if (!nft)

@@ -29,6 +29,9 @@ struct nft *nft_close(struct nft *nft);
  */
 int nft_commit(struct nft *nft, const struct nft_batch *b, struct error *err);
 
+/* Its netlink port: the kernel names it as who made our changes. */
+uint32_t nft_port(const struct nft *nft);
+
 /* Whether someone else changed rules of any kind since this was last asked:
  * then ours are to be checked. One round trip.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_netlink_reply.c - any bytes on the netfilter socket */
+#include "engine/net_watch.h"
 #include "engine/nft_reply.h"
 
 #include <assert.h>
@@ -37,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct nft_result result = { 0 };
 
+	net_watch_foreign(data, size, 1);
 	nft_reply_parse(data, size, &result, on_message, NULL);
 	assert(strlen(result.text) < sizeof(result.text));
 	assert(result.errnum >= 0);

@@ -110,23 +110,35 @@ def dumb_dns():
 
 
 def after(words, action):
-    """An engine that does @action(rig) after each of these commands."""
+    """An engine that does @action(line) after each of these commands. If that
+    is true it stands still until the next one: it would mend it."""
     @contextlib.contextmanager
     def breaker(rig):
         do = rig.net.do
 
         def spoiled(line):
+            os.kill(rig.net.p.pid, signal.SIGCONT)
             answer = do(line)
-            if line.split()[0] in words:
-                action(rig)
+            if line.split()[0] in words and action(line):
+                os.kill(rig.net.p.pid, signal.SIGSTOP)
             return answer
         rig.net.do = spoiled
         try:
             yield
         finally:
             rig.net.do = do
+            os.kill(rig.net.p.pid, signal.SIGCONT)
             rig.anew()
     return breaker
+
+
+# Mends its rules once and then not for an hour.
+CARELESS = "0,0,0,0,3600000,3600000"
+
+
+def careless(rig):
+    nft("add chain inet sandboxd spot")
+    assert wait_for(lambda: "chain spot" not in sh("nft", "list", "ruleset"), 5)
 
 
 def engine(action=None, **options):

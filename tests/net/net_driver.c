@@ -341,7 +341,7 @@ static uint32_t address_of(const char *text)
 }
 
 /* net_driver RESOLVER SLOTS POOL PREFIX [dns=A[:P]].. [host=N=A].. [private=C]..
- *	      splice=PROGRAM [times=MIN,MAX,GRACE,RENEW,CHECK] [ech]
+ *	      splice=PROGRAM [times=MIN,MAX,GRACE,RENEW,CHECK,MEND] [ech]
  */
 int main(int argc, char **argv)
 {
@@ -384,12 +384,12 @@ int main(int argc, char **argv)
 				 &private_allowed[config.n_private_allowed],
 				 &err) == 0)
 			config.n_private_allowed++;
-		else if (sscanf(argv[i], "times=%u,%u,%u,%u,%u",
+		else if (sscanf(argv[i], "times=%u,%u,%u,%u,%u,%u",
 				&config.times.learn_min_ms,
 				&config.times.learn_max_ms,
 				&config.times.learn_grace_ms,
-				&config.times.renew_ms,
-				&config.times.check_ms) != 5)
+				&config.times.renew_ms, &config.times.check_ms,
+				&config.times.mend_ms) != 6)
 			return 2;
 	}
 	if (loop_new(&loop, &err) < 0 ||

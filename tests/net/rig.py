@@ -386,11 +386,11 @@ class Sniffer:
 # ---- the node --------------------------------------------------------------
 
 class Driver:
-    def __init__(self, slots=64, times="0,0,0,0,400", sweep=True,
+    def __init__(self, slots=64, times="0,0,0,0,400,50", sweep=True,
                  resolver=f"{BUILD}/sandboxd-resolver",
                  splice=f"{BUILD}/sandboxd-splice"):
-        """@times: least, most, grace of learned addresses, renewal and check of
-        the rules, in ms; 0: the daemon's own."""
+        """@times: least, most, grace of learned addresses, renewal, check of the
+        rules and pause between mending them, in ms; 0: the daemon's own."""
         self.args = [f"{BUILD}/tests/net/net_driver", resolver, str(slots),
                      "10.200.0.0", "16", "dns=203.0.113.53",
                      "private=10.9.0.0/16", f"times={times}",
@@ -481,6 +481,7 @@ class Rig:
         forget_flows()
         assert wait_for(lambda: "chain masquerade" in
                         sh("nft", "list", "ruleset"), 8)
+        time.sleep(0.12)  # it may be told of the flush a second time
 
     def reset(self):
         """As before any test."""
