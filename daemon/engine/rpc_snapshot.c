@@ -3,6 +3,7 @@
 #include "engine/rpc.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/answer.h"
@@ -243,6 +244,7 @@ static void snapped(struct snapshot *s, uint32_t stopped_ms,
 		    const struct error *err, void *arg)
 {
 	struct forking *f = arg;
+	struct engine *e = f->engine;
 	struct error why;
 
 	(void)stopped_ms;
@@ -251,11 +253,14 @@ static void snapped(struct snapshot *s, uint32_t stopped_ms,
 		forking_free(f);
 		return;
 	}
+	/* They may all have failed when it returns, and @f be gone. */
 	fork_all(f, s);
-	store_begin(f->engine->store);
-	store_snapshot_remove(f->engine->store, s->row.id);
-	store_commit(f->engine->store, &why);
-	snapshot_drop(f->engine, s);
+	store_begin(e->store);
+	store_snapshot_remove(e->store, s->row.id);
+	if (store_commit(e->store, &why) < 0)
+		log_warn("snapshot '%s': its row goes at the next start: %s",
+			 s->row.id, why.msg);
+	snapshot_drop(e, s);
 }
 
 static int fork_sandbox(struct forking *f, const char *id, struct error *err)

@@ -1134,6 +1134,23 @@ static void one_fork_that_fails_takes_all_back(void **state)
 	assert_nothing_but(1, 0);
 }
 
+/* Before the call that starts it has returned. */
+static void a_fork_that_fails_at_once_takes_all_back(void **state)
+{
+	NODE(ForkSandbox, FORK_SANDBOX);
+
+	(void)state;
+	assert_true(create("a", ""));
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.count = 3;
+	world.fail_op = "net_attach";
+	call("ForkSandbox", &m.base);
+	assert_false(world.answer_ok);
+	world.fail_op = NULL;
+	settle();
+	assert_nothing_but(1, 0);
+}
+
 static void a_restore_replaces_the_guest(void **state)
 {
 	NODE(RestoreSandbox, RESTORE_SANDBOX);
@@ -1412,6 +1429,7 @@ int main(int argc, char **argv)
 		T(what_a_crash_left_of_a_merge_goes),
 		T(forks_are_sandboxes_of_their_own),
 		T(one_fork_that_fails_takes_all_back),
+		T(a_fork_that_fails_at_once_takes_all_back),
 		T(a_restore_replaces_the_guest),
 		T(ports_stay_through_pause_and_restart),
 		T(a_full_disk_admits_nothing_and_empties_pools),
