@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_node.c - node, node drain, doctor */
+/* cmd_node.c - node, node drain, doctor, fsck */
 #include "ctl/ctl.h"
 
 #include "ctl/json.h"
@@ -226,6 +226,44 @@ static int cmd_doctor(struct ctl *ctl)
 	return d.bad ? CTL_REFUSED : CTL_OK;
 }
 
+/* ---- fsck ---- */
+
+static int cmd_fsck(struct ctl *ctl)
+{
+	NODE(CheckStateRequest) req = NODE_INIT(CHECK_STATE_REQUEST);
+	_cleanup_(message_freep) ProtobufCMessage *m = NULL;
+	const NODE(CheckStateResponse) * r;
+	unsigned long long left;
+	int status;
+
+	req.request_id = ctl_request_id();
+	req.repair = options_has(ctl->options, "repair");
+	m = ctl_call(ctl, "CheckState", &req.base, &status);
+	if (!m)
+		return status;
+	r = (const NODE(CheckStateResponse) *)m;
+	left = r->untold;
+	for (size_t i = 0; i < r->n_problems; i++)
+		left += !r->problems[i]->repaired;
+	if (ctl->json) {
+		ctl_print_json(m);
+		return left ? CTL_REFUSED : CTL_OK;
+	}
+	for (size_t i = 0; i < r->n_problems; i++)
+		printf("%s: %s: %s%s\n", r->problems[i]->kind,
+		       r->problems[i]->path, r->problems[i]->text,
+		       r->problems[i]->repaired ? ": repaired" : "");
+	printf("%llu snapshots, templates and images read, %llu problems, "
+	       "%llu left\n", (unsigned long long)r->checked,
+	       (unsigned long long)(r->n_problems + r->untold), left);
+	return left ? CTL_REFUSED : CTL_OK;
+}
+
+static const struct option_def fsck_options[] = {
+	{ "repair", 0, NULL, false, "put right what can be" },
+	{ 0 },
+};
+
 static const struct option_def drain_options[] = {
 	{ "undo", 0, NULL, false, "admit sandboxes again" },
 	{ "pause-all", 0, NULL, false, "pause every running sandbox" },
@@ -239,5 +277,7 @@ const struct command node_commands[] = {
 	  0, false, drain_options, cmd_drain },
 	{ "doctor", "", "say what is wrong with the node", 0, 0, false, NULL,
 	  cmd_doctor },
+	{ "fsck", "[--repair]", "check every stored file", 0, 0, false,
+	  fsck_options, cmd_fsck },
 	{ 0 },
 };

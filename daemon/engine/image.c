@@ -13,21 +13,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define SIZE_DEFAULT (64ull << 30)
-
-void image_dir_name(const struct image *image, char ret[IMAGE_DIR_SIZE])
-{
-	_cleanup_free_ char *key =
-		xasprintf("%s\n%s", image->name, image->digest);
-	uint8_t md[SHA256_DIGEST_LENGTH];
-
-	SHA256((const uint8_t *)key, strlen(key), md);
-	str_hex(ret, md, sizeof(md));
-}
 
 /* Of two with one name the later one has it. */
 static void settle_names(struct image_store *store)

@@ -11,8 +11,10 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/image_store.h"
 
 #include <json-c/json.h>
+#include <openssl/sha.h>
 #include <string.h>
 
 #define JSON_DEPTH_MAX 8
@@ -242,4 +244,14 @@ void image_fini(struct image *image)
 		free(image->env[i]);
 	free(image->env);
 	*image = (struct image){ .n_env = 0 };
+}
+
+void image_dir_name(const struct image *image, char ret[IMAGE_DIR_SIZE])
+{
+	_cleanup_free_ char *key =
+		xasprintf("%s\n%s", image->name, image->digest);
+	uint8_t md[SHA256_DIGEST_LENGTH];
+
+	SHA256((const uint8_t *)key, strlen(key), md);
+	str_hex(ret, md, sizeof(md));
 }

@@ -96,6 +96,9 @@ libengine_a_SOURCES += \
 	%D%/event.h \
 	%D%/expose.c \
 	%D%/expose.h \
+	%D%/fsck.c \
+	%D%/fsck.h \
+	%D%/fsck_offline.c \
 	%D%/guest.c \
 	%D%/guest.h \
 	%D%/guest_message.c \
@@ -128,6 +131,7 @@ libengine_a_SOURCES += \
 	%D%/recover.h \
 	%D%/rpc.c \
 	%D%/rpc.h \
+	%D%/rpc_check.c \
 	%D%/rpc_image.c \
 	%D%/rpc_node.c \
 	%D%/rpc_port.c \

@@ -4,17 +4,20 @@
 #include "base/log.h"
 #include "engine/config.h"
 #include "engine/daemon.h"
+#include "engine/fsck.h"
 
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { OPT_CONFIG = 1, OPT_CHECK, OPT_DEBUG, OPT_VERSION, OPT_HELP };
+enum { OPT_CONFIG = 1, OPT_CHECK, OPT_FSCK, OPT_REPAIR, OPT_DEBUG, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "check-config", no_argument, NULL, OPT_CHECK },
+	{ "fsck", no_argument, NULL, OPT_FSCK },
+	{ "repair", no_argument, NULL, OPT_REPAIR },
 	{ "debug", no_argument, NULL, OPT_DEBUG },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -28,6 +31,9 @@ static void help(void)
 	     "\n"
 	     "  --config FILE   default: " CONFIG_DEFAULT_PATH "\n"
 	     "  --check-config  read it, say what is wrong with it, and end\n"
+	     "  --fsck          check the state directory while no daemon "
+	     "runs, and end\n"
+	     "  --repair        with --fsck: and put right what can be\n"
 	     "  --debug         log more\n"
 	     "  --version\n"
 	     "  --help\n"
@@ -40,6 +46,7 @@ int main(int argc, char **argv)
 {
 	const char *path = CONFIG_DEFAULT_PATH;
 	bool check = false, debug = false, given = false;
+	bool fsck = false, repair = false;
 	struct config *config;
 	struct error err;
 
@@ -51,6 +58,12 @@ int main(int argc, char **argv)
 			break;
 		case OPT_CHECK:
 			check = true;
+			break;
+		case OPT_FSCK:
+			fsck = true;
+			break;
+		case OPT_REPAIR:
+			repair = true;
 			break;
 		case OPT_DEBUG:
 			debug = true;
@@ -69,6 +82,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "sandboxd: '%s' is no option\n", argv[optind]);
 		return 2;
 	}
+	if (repair && !fsck) {
+		fprintf(stderr, "sandboxd: --repair goes with --fsck\n");
+		return 2;
+	}
 	log_open("sandboxd", debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (config_load(path, !given, &config, &err) < 0) {
 		fprintf(stderr, "sandboxd: %s\n", err.msg);
@@ -77,6 +94,12 @@ int main(int argc, char **argv)
 	if (check) {
 		config_free(config);
 		return 0;
+	}
+	if (fsck) {
+		int status = fsck_offline(config, repair);
+
+		config_free(config);
+		return status;
 	}
 	return daemon_run(config, path);
 }

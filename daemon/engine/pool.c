@@ -294,6 +294,14 @@ void pool_free(struct engine *e)
 	}
 }
 
+void pool_each(struct engine *e,
+	       void (*fn)(const struct pool_row *row, void *arg), void *arg)
+{
+	list_for_each(&e->clones, c, struct clone, link)
+		if (!c->taken)
+			fn(&c->row, arg);
+}
+
 bool pool_has(struct engine *e, const char *uuid)
 {
 	return find(e, uuid) != NULL;

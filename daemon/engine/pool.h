@@ -27,6 +27,8 @@ void pool_untake(struct engine *e, const char *uuid);
 
 /* Start what is missing, one at a time. */
 void pool_refill(struct engine *e);
+void pool_each(struct engine *e,
+	       void (*fn)(const struct pool_row *row, void *arg), void *arg);
 /* End one that waits. False: none does. */
 bool pool_shrink(struct engine *e);
 /* End all of a template. */

@@ -544,7 +544,7 @@ static bool is_known_guest(struct engine *e, const char *uuid)
 	return false;
 }
 
-static bool is_known_file(struct engine *e, const char *dir, const char *name)
+bool recover_knows(struct engine *e, const char *dir, const char *name)
 {
 	if (!strcmp(dir, "guests"))
 		return is_known_guest(e, name);
@@ -578,7 +578,7 @@ static size_t sweep_dir(struct engine *e, const char *dir, bool remove)
 	while ((entry = readdir(d))) {
 		if (entry->d_name[0] == '.' ||
 		    strlen(entry->d_name) >= OBJECT_ID_SIZE ||
-		    is_known_file(e, dir, entry->d_name))
+		    recover_knows(e, dir, entry->d_name))
 			continue;
 		n++;
 		if (!remove)

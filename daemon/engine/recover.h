@@ -3,6 +3,8 @@
 #ifndef ENGINE_RECOVER_H
 #define ENGINE_RECOVER_H
 
+#include <stdbool.h>
+
 struct engine;
 struct error;
 
@@ -19,6 +21,11 @@ int recover_begin(struct engine *e, struct error *err);
 
 /* The hypervisor answers (again): guests and files that nobody knows go. */
 void recover_sweep(struct engine *e);
+
+/* Whether something on the node, or on its way, is @name in @dir: guests,
+ * snapshots or templates.
+ */
+bool recover_knows(struct engine *e, const char *dir, const char *name);
 
 /* Which of the running sandboxes' guests are gone: asked now and then. */
 void recover_look_at_all(struct engine *e);

@@ -40,6 +40,7 @@ static const struct rpc rpcs[] = {
 	{ "GetStats",		MSG(get_stats),		false,	rpc_get_stats },
 	{ "GetNode",		MSG(get_node),		false,	rpc_get_node },
 	{ "DrainNode",		MSG(drain_node),	true,	rpc_drain_node },
+	{ "CheckState",		MSG(check_state),	true,	rpc_check_state },
 };
 /* clang-format on */
 

@@ -67,6 +67,7 @@ int rpc_build_template(struct call *call, struct error *err);
 int rpc_remove_template(struct call *call, struct error *err);
 int rpc_get_node(struct call *call, struct error *err);
 int rpc_drain_node(struct call *call, struct error *err);
+int rpc_check_state(struct call *call, struct error *err);
 
 /* Bytes that a sandbox's own files take on disk. */
 uint64_t rpc_disk_bytes(struct engine *e, const struct sandbox *sb);

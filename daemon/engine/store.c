@@ -257,6 +257,24 @@ fail:
 	return -1;
 }
 
+int store_check(struct store *store, struct error *err)
+{
+	sqlite3_stmt *stmt;
+	const char *text;
+	bool well;
+
+	if (sqlite3_prepare_v2(store->db, "PRAGMA integrity_check(1)", -1,
+			       &stmt, NULL) != SQLITE_OK)
+		return store_failed(store, "check", err);
+	well = sqlite3_step(stmt) == SQLITE_ROW;
+	text = well ? (const char *)sqlite3_column_text(stmt, 0) : "no answer";
+	well = well && text && !strcmp(text, "ok");
+	if (!well)
+		err_set(err, ERR_DATA_LOSS, "the state database: %.160s", text);
+	sqlite3_finalize(stmt);
+	return well ? 0 : -1;
+}
+
 struct store *store_close(struct store *store)
 {
 	if (!store)

@@ -33,6 +33,11 @@ struct store;
 int store_open(const char *path, struct store **ret, struct error *err);
 struct store *store_close(struct store *store);
 
+/* The file as SQLite has it. ERR_DATA_LOSS: damaged, and the first of what is
+ * wrong. Reads all of it.
+ */
+int store_check(struct store *store, struct error *err);
+
 void store_begin(struct store *store);
 /* All of it, or nothing and why. */
 int store_commit(struct store *store, struct error *err);

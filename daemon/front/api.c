@@ -48,6 +48,7 @@ static const struct {
 	CONTROL("GetStats",		get_stats),
 	CONTROL("GetNode",		get_node),
 	CONTROL("DrainNode",		drain_node),
+	CONTROL("CheckState",		check_state),
 };
 
 static const struct {

@@ -135,6 +135,8 @@ UNIT_TESTS += %D%/test_engine
 %C%_test_engine_SOURCES = %D%/test_engine.c %D%/fake_hv.c %D%/fake_front.c \
 	%D%/fake_image.c $(FAKES) $(PARCEL_SAMPLE)
 %C%_test_engine_LDADD = $(PARCEL_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_fsck
+%C%_test_fsck_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_netpol
 tests_unit_test_netpol_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 # Metrics: the engine's text, and the process that serves it.
