@@ -168,8 +168,10 @@ bool call_replay(struct call *call, const uint8_t *packed, size_t len)
 		call_free(call);
 		return true;
 	}
-	if (!e->recovering)
+	if (!e->recovering) {
+		call->again = true;
 		return false;
+	}
 	err_set(&err, ERR_UNAVAILABLE,
 		"the node has just started and is still looking at this");
 	err.retry_ms = 500;
@@ -247,6 +249,19 @@ void call_finish(struct call *call, const ProtobufCMessage *answer)
 		call_fail(call, &err);
 	else
 		call_send(call);
+}
+
+void call_finish_done(struct call *call, const ProtobufCMessage *answer)
+{
+	struct engine *e = call->engine;
+	struct error err;
+
+	store_begin(e->store);
+	call_answer(call, answer);
+	if (event_commit(e, &err) < 0)
+		log_warn("%s is done, its answer is not kept: %s",
+			 call->method, err.msg);
+	call_send(call);
 }
 
 void call_progress(struct call *call, const ProtobufCMessage *message)

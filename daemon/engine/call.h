@@ -30,6 +30,8 @@ struct error;
  * @joined:	Calls of the same request_id that get the same answer
  * @cancelled:	The client is gone: only long work cares
  * @intent:	The request's row is in the database
+ * @again:	It was there before, without an answer: the same request got as
+ *		far as its intent once, perhaps further
  */
 struct call {
 	struct list link, wait;
@@ -43,7 +45,7 @@ struct call {
 	int fd;
 	uint64_t *joined;
 	size_t n_joined;
-	bool cancelled, intent;
+	bool cancelled, intent, again;
 	void (*on_cancel)(struct call *call);
 	void *cancel_arg;
 	uint8_t *answer;
@@ -74,6 +76,10 @@ void call_fail(struct call *call, const struct error *err);
 
 /* All three for what needs no transaction of its own. */
 void call_finish(struct call *call, const ProtobufCMessage *answer);
+/* The same for what is done and cannot be taken back: a success even when the
+ * answer cannot be kept.
+ */
+void call_finish_done(struct call *call, const ProtobufCMessage *answer);
 /* A message of a streamed answer; call_finish() gives the last. */
 void call_progress(struct call *call, const ProtobufCMessage *message);
 

@@ -40,7 +40,6 @@
 #include "engine/merge.h"
 #include "engine/parcel.h"
 #include "engine/pool.h"
-#include "engine/rpc.h"
 #include "engine/saves.h"
 #include "engine/sandbox_fsm.h"
 #include "engine/sandbox_ops.h"
@@ -105,7 +104,7 @@ static void take_clone(const struct pool_row *row, void *arg)
 	c->rows[c->n++] = *row;
 }
 
-/* ---- what was done for nobody, or answered to nobody ---- */
+/* ---- what was done for nobody ---- */
 
 static void end_fork(const char *sandbox_id, void *arg)
 {
@@ -154,23 +153,6 @@ static void drop_idle_snapshots(struct engine *e)
 		else
 			snapshot_drop(e, s);
 	}
-}
-
-static void answer_late(const char *request_id, const char *method,
-			const char *subject, void *arg)
-{
-	rpc_image_answer_late(arg, request_id, method, subject);
-}
-
-static void answer_requests(struct engine *e)
-{
-	struct error err;
-
-	store_begin(e->store);
-	if (store_requests_pending(e->store, answer_late, e, &err) < 0)
-		log_err("%s", err.msg);
-	if (event_commit(e, &err) < 0)
-		log_err("requests of before: %s", err.msg);
 }
 
 /* ---- rules ---- */
@@ -662,7 +644,6 @@ int recover_begin(struct engine *e, struct error *err)
 		log_err("network of guests that are gone: %s", why.msg);
 	end_unfinished_forks(e);
 	drop_idle_snapshots(e);
-	answer_requests(e);
 	templates_drop_orphans(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		begin_one(e, sb);

@@ -76,10 +76,4 @@ uint64_t rpc_disk_bytes(struct engine *e, const struct sandbox *sb);
 void rpc_drains_free(struct engine *e);
 void rpc_forks_free(struct engine *e);
 
-/* At start: what a call of @method for image @name had done when the daemon
- * ended is answered now, in the transaction that is open.
- */
-void rpc_image_answer_late(struct engine *e, const char *request_id,
-			   const char *method, const char *name);
-
 #endif /* ENGINE_RPC_H */

@@ -108,28 +108,34 @@ static void import_progress(const char *step, uint64_t done, uint64_t total,
 	call_progress(arg, &r.base);
 }
 
-static void import_done(const struct image *image, const struct error *err,
-			void *arg)
+static void answer_import(struct call *call, const struct image *image)
 {
-	struct call *call = arg;
 	Sandbox__Node__V1__ImportImageResponse r =
 		SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__INIT;
 	struct image_view view;
 
-	call->on_cancel = NULL;
-	if (!image) {
-		call_fail(call, err);
-		return;
-	}
 	view_image(&view, image);
 	r.output_case = SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__OUTPUT_IMAGE;
 	r.image = &view.msg;
-	call_finish(call, &r.base);
+	call_finish_done(call, &r.base);
 	view_fini(&view);
 }
 
-/* An image is there, or gone, by a rename, and answered in the database: what
- * came between is told by the intent, which names the image.
+static void import_done(const struct image *image, const struct error *err,
+			void *arg)
+{
+	struct call *call = arg;
+
+	call->on_cancel = NULL;
+	if (image)
+		answer_import(call, image);
+	else
+		call_fail(call, err);
+}
+
+/* An image is there, or gone, by a rename, and answered in the database. When
+ * something came between, the intent is there without an answer: the call that
+ * is repeated is answered by what it finds (call->again).
  */
 static int write_intent(struct call *call, const char *name, struct error *err)
 {
@@ -141,40 +147,6 @@ static int write_intent(struct call *call, const char *name, struct error *err)
 		return 0;
 	call->intent = false;
 	return -1;
-}
-
-static void put_imported(struct engine *e, const char *request_id,
-			 const struct image *image)
-{
-	Sandbox__Node__V1__ImportImageResponse r =
-		SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__INIT;
-	_cleanup_free_ uint8_t *packed = NULL;
-	struct image_view view;
-	size_t len;
-
-	view_image(&view, image);
-	r.output_case = SANDBOX__NODE__V1__IMPORT_IMAGE_RESPONSE__OUTPUT_IMAGE;
-	r.image = &view.msg;
-	packed = pb_pack(&r.base, &len);
-	store_request_answer(e->store, request_id, packed, len);
-	view_fini(&view);
-}
-
-void rpc_image_answer_late(struct engine *e, const char *request_id,
-			   const char *method, const char *name)
-{
-	Sandbox__Node__V1__RemoveImageResponse removed =
-		SANDBOX__NODE__V1__REMOVE_IMAGE_RESPONSE__INIT;
-	const struct image *image = image_by_name(e->images, name);
-	_cleanup_free_ uint8_t *packed = NULL;
-	size_t len;
-
-	if (!strcmp(method, "ImportImage") && image) {
-		put_imported(e, request_id, image);
-	} else if (!strcmp(method, "RemoveImage") && !image) {
-		packed = pb_pack(&removed.base, &len);
-		store_request_answer(e->store, request_id, packed, len);
-	}
 }
 
 static const struct image_import_ops import_ops = { import_progress,
@@ -224,6 +196,7 @@ int rpc_import_image(struct call *call, struct error *err)
 		(Sandbox__Node__V1__ImportImageRequest *)call->request;
 	struct image_import_spec spec = { 0 };
 	struct image_import *import;
+	const struct image *image;
 	const PbImport *start;
 	int r;
 
@@ -235,8 +208,13 @@ int rpc_import_image(struct call *call, struct error *err)
 		return -1;
 	if (call->fd < 0)
 		return err_set(err, ERR_INTERNAL, "no stream came with it");
+	image = image_by_name(e->images, start->name);
+	if (image && call->again && !start->replace) {
+		answer_import(call, image);
+		return 0;
+	}
 	/* One that replaces does no harm when it is done again. */
-	if (!start->replace && !image_by_name(e->images, start->name) &&
+	if (!start->replace && !image &&
 	    write_intent(call, start->name, err) < 0)
 		return -1;
 	spec.n_env = start->n_env;
@@ -266,6 +244,10 @@ int rpc_remove_image(struct call *call, struct error *err)
 	const struct image *image = image_by_name(e->images, req->name);
 	char digest[sizeof(image->digest)];
 
+	if (!image && call->again) {
+		call_finish_done(call, &r.base);
+		return 0;
+	}
 	if (!image) {
 		err_set(err, ERR_NOT_FOUND, "there is no image '%.128s'",
 			req->name);
@@ -282,7 +264,7 @@ int rpc_remove_image(struct call *call, struct error *err)
 	    image_remove(e->images, req->name, image_is_used, e, err) < 0)
 		return -1;
 	image_drop_templates(e, digest);
-	call_finish(call, &r.base);
+	call_finish_done(call, &r.base);
 	return 0;
 }
 

@@ -98,8 +98,6 @@ static const char *const sql[Q_COUNT] = {
 	[Q_REQUEST_REMOVE] = "DELETE FROM requests WHERE id = ?",
 	[Q_REQUEST_EXPIRE] = "DELETE FROM requests WHERE expires_ms < ?",
 	[Q_REQUEST_DROP_PENDING] = "DELETE FROM requests WHERE answer IS NULL",
-	[Q_REQUESTS_PENDING] = "SELECT id, method, sandbox_id FROM requests"
-		" WHERE answer IS NULL",
 	[Q_REQUEST_PENDING] = "SELECT id FROM requests WHERE method = ?"
 		" AND sandbox_id = ? AND answer IS NULL",
 	[Q_FORK_PUT] = "INSERT OR REPLACE INTO forks VALUES (?)",

@@ -96,11 +96,6 @@ void store_request_answer(struct store *store, const char *request_id,
 void store_request_remove(struct store *store, const char *request_id);
 /* Those past their time; with @pending also all that have no answer. */
 void store_requests_expire(struct store *store, int64_t now_ms, bool pending);
-/* Those that have no answer. @sandbox_id is what call_intent() was told. */
-typedef void (*store_pending_fn)(const char *request_id, const char *method,
-				 const char *sandbox_id, void *arg);
-int store_requests_pending(struct store *store, store_pending_fn fn, void *arg,
-			   struct error *err);
 /* The unanswered request of @method for a sandbox, if there is one. */
 bool store_request_pending(struct store *store, const char *method,
 			   const char *sandbox_id,

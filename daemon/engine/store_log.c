@@ -63,22 +63,6 @@ void store_requests_expire(struct store *store, int64_t now_ms, bool pending)
 		store_run(store, Q_REQUEST_DROP_PENDING, "");
 }
 
-int store_requests_pending(struct store *store, store_pending_fn fn, void *arg,
-			   struct error *err)
-{
-	sqlite3_stmt *s = store_bind(store, Q_REQUESTS_PENDING, "");
-	int r;
-
-	while ((r = sqlite3_step(s)) == SQLITE_ROW)
-		fn((const char *)sqlite3_column_text(s, 0),
-		   (const char *)sqlite3_column_text(s, 1),
-		   (const char *)sqlite3_column_text(s, 2), arg);
-	sqlite3_reset(s);
-	if (r != SQLITE_DONE)
-		return store_failed(store, "read the requests", err);
-	return 0;
-}
-
 void store_fork_put(struct store *store, const char *sandbox_id)
 {
 	store_run(store, Q_FORK_PUT, "s", sandbox_id);
