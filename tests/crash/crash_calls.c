@@ -338,14 +338,19 @@ static const struct {
 
 bool run_call(const char *name, char *const *a)
 {
-	bool may_fail = name[0] == '?';
+	bool must_fail = name[0] == '!';
+	bool may_fail = name[0] == '?' || must_fail;
 
 	name += may_fail;
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		if (strcmp(calls[i].name, name) != 0)
 			continue;
-		if (!calls[i].run(a) && !may_fail)
+		if (calls[i].run(a)) {
+			if (must_fail)
+				broken("%s did not fail", name);
+		} else if (!may_fail) {
 			broken("%s failed: %s", name, world.answer_err.msg);
+		}
 		return true;
 	}
 	return false;

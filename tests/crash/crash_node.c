@@ -5,13 +5,13 @@
  *
  * A step is a word and its arguments in one string. Those of crash_calls.c are
  * calls of clients: "pause a r1" pauses sandbox a with request id r1; with "?"
- * in front it may fail. What they were answered is printed at once:
+ * in front it may fail, with "!" it must. What they were answered is printed at once:
  *
  *	answer pause ok HASH | answer pause err REASON TEXT
  *
  * The others: start, stop, settle, mark (crashpoint counts from here on),
  * unmark, restart, fault K MODE (of fake_virtd), check, poke ID TOKEN,
- * peek ID TOKEN, live N, end (of everything), look (for guests that are gone),
+ * peek ID TOKEN, is ID STATE, finds N (by fsck), size ID FILE, flip ID FILE OFFSET, live N, end (of everything), look (for guests that are gone),
  * pool N, taps (none left but those that stand ready), census.
  */
 #include "crash_node.h"
@@ -105,6 +105,7 @@ void node_start(void)
 		.uri = "fake:///",
 		.accelerator = PROBE_TCG,
 		.vsock = HV_VSOCK_NO,
+		.mechanism = HV_MECHANISM_CLONE,
 		.qemu = virtd,
 		.kernel = "/boot/kernel",
 		.initrd = "/boot/initrd",
@@ -285,6 +286,21 @@ static void tell_count(void)
 	free(text);
 }
 
+static void tell_size(const char *id, const char *file)
+{
+	struct sandbox *sb = sandbox_find(&node.e->sandboxes, id);
+	char dir[PATH_MAX], *path;
+	struct stat st;
+
+	engine_path(node.e, "snapshots", sb ? sb->row.snapshot_id : "none", dir,
+		    sizeof(dir));
+	path = xasprintf("%s/%s", dir, file);
+	if (stat(path, &st) < 0)
+		broken("'%s' is not there", path);
+	printf("size %lld\n", (long long)st.st_size);
+	free(path);
+}
+
 static bool run_step(const char *name, char *const *a)
 {
 	if (!strcmp(name, "start"))
@@ -309,6 +325,14 @@ static bool run_step(const char *name, char *const *a)
 		check_token(a[0], a[1], true);
 	else if (!strcmp(name, "peek") && a[0] && a[1])
 		check_token(a[0], a[1], false);
+	else if (!strcmp(name, "is") && a[0] && a[1])
+		check_is(a[0], a[1]);
+	else if (!strcmp(name, "size") && a[0] && a[1])
+		tell_size(a[0], a[1]);
+	else if (!strcmp(name, "finds") && a[0])
+		check_finds(strtoul(a[0], NULL, 10));
+	else if (!strcmp(name, "flip") && a[0] && a[1] && a[2])
+		flip(a[0], a[1], a[2]);
 	else if (!strcmp(name, "live") && a[0])
 		check_live(strtoul(a[0], NULL, 10));
 	else if (!strcmp(name, "look"))

@@ -40,6 +40,13 @@ bool node_call(const char *method, const ProtobufCMessage *m, int fd);
 void check_state(void);
 void check_token(const char *id, const char *token, bool poke);
 void check_live(size_t n);
+void check_is(const char *id, const char *state);
+/* fsck has exactly so many complaints. */
+void check_finds(size_t n);
+/* One bit of the byte at @offset of a file of the snapshot that @id is paused
+ * to; its times stay. Again: as it was.
+ */
+void flip(const char *id, const char *file, const char *offset);
 void print_census(void);
 
 /* steps, crash_calls.c; false: @name is none of them. */

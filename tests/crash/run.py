@@ -325,6 +325,20 @@ class Operation:
         return ["restart"] + steps
 
 
+# One bit of each part of a snapshot: a clear error, the sandbox stays PAUSED,
+# and with the bit put back it resumes.
+PARTS = ["manifest", "sandbox.mem.zst", "sandbox.state.zst", "disk.0.qcow2"]
+
+
+def damage(node, part, offsets):
+    """The steps with a bit of that part flipped, one offset after another."""
+    steps = ["start", "settle"] + CREATE + ["pause a", "settle"]
+    for offset in offsets:
+        steps += [f"flip a {part} {offset}", "finds 1", "!resume a",
+                  "settle", "is a PAUSED", f"flip a {part} {offset}"]
+    return steps + ["check", "resume a", "settle", "peek a one", "check"] + END
+
+
 class Run:
     def __init__(self, args):
         self.args = args
@@ -426,12 +440,39 @@ class Run:
                     return
                 name, kind = self.queue.pop(0)
             try:
-                self.one(node, want, name, kind)
+                if kind == "damage":
+                    self.damage(node, want, name)
+                else:
+                    self.one(node, want, name, kind)
             except Broken as e:
                 with self.lock:
                     self.failed += 1
                     print(f"FAIL {kind}/{name}: {e}")
                 node.start_virtd()
+
+    def damage(self, node, want, part):
+        """Of each part some bytes; of all but the disk's most are something."""
+        node.reset()
+        out = node.must(["start", "settle"] + CREATE
+                        + ["pause a", f"size a {part}"])
+        size = int(re.search(r"^size (\d+)", out, re.M).group(1))
+        node.start_virtd()
+        some = 64 if self.args.all else 6
+        offsets = sorted({0, size - 1} | {random.randrange(size)
+                                          for _ in range(some - 2)})
+        node.reset()
+        try:
+            out = node.must(damage(node, part, offsets))
+            compare("the damage", want, node.census(out))
+            wrong = None
+        except Broken as e:
+            wrong = e
+            node.start_virtd()
+        with self.lock:
+            self.points += len(offsets)
+            self.failed += bool(wrong)
+            print(f"FAIL damage/{part}:\n    {wrong}" if wrong else
+                  f"PASS damage/{part}: {len(offsets)} bits (of {size} bytes)")
 
     def fill(self):
         kinds = ["kill"] + list(FAULTS) + VIRT_FAULTS
@@ -445,6 +486,10 @@ class Run:
                         fnmatch.fnmatch(label, p)
                         for p in self.args.pattern):
                     self.queue.append((name, kind))
+        self.queue += [(part, "damage") for part in PARTS
+                       if not self.args.pattern
+                       or any(fnmatch.fnmatch(f"damage/{part}", p)
+                              for p in self.args.pattern)]
 
     def main(self, work):
         nodes = [Node(work, i) for i in range(self.args.jobs)]
