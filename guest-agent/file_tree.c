@@ -26,10 +26,15 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
-#define DEPTH_MAX   64
-#define BUFFER_SIZE (256u << 10)
+#include <linux/limits.h>
+
+#define DEPTH_MAX      64
+#define BUFFER_SIZE    (256u << 10)
+#define LINKED_MAX     16384u /* files with several names, in one tree */
+#define LINKED_BUCKETS 1024u
 
 /* ---- remove ---- */
 
@@ -157,9 +162,19 @@ int file_tree_remove(struct task *t, const char *path, struct error *err)
 
 /* ---- copy ---- */
 
+/* A file that has other names, some of which may come later. */
+struct linked {
+	struct linked *next;
+	dev_t dev;
+	ino_t ino;
+	int fd; /* of its copy */
+};
+
 struct copying {
 	struct task *task;
 	uint8_t *buf;
+	struct linked *linked[LINKED_BUCKETS];
+	unsigned int n_linked;
 };
 
 static int copy_entry(struct copying *c, int from_dir, const char *from,
@@ -169,8 +184,9 @@ static int copy_range(struct copying *c, int in, int out, off_t at, off_t end,
 		      struct error *err)
 {
 	while (at < end) {
-		size_t want = end - at < (off_t)BUFFER_SIZE ? (size_t)(end - at)
-							    : BUFFER_SIZE;
+		size_t want = end - at < (off_t)BUFFER_SIZE ?
+				      (size_t)(end - at) :
+				      BUFFER_SIZE;
 		ssize_t n = pread(in, c->buf, want, at);
 
 		if (n < 0 && errno == EINTR)
@@ -218,6 +234,97 @@ static int copy_data(struct copying *c, int in, int out, off_t size,
 		at = hole;
 	}
 	return ftruncate(out, size) < 0 ? sys_error(err, "write", "a copy") : 0;
+}
+
+static struct linked **linked_at(struct copying *c, const struct stat *st)
+{
+	struct linked **at = &c->linked[st->st_ino % LINKED_BUCKETS];
+
+	while (*at && ((*at)->ino != st->st_ino || (*at)->dev != st->st_dev))
+		at = &(*at)->next;
+	return at;
+}
+
+/* 1: made a further name of a copy; 0: it is to be copied. */
+static int copy_name(struct copying *c, const struct stat *st, int to_dir,
+		     const char *to, struct error *err)
+{
+	struct linked *l = st->st_nlink > 1 ? *linked_at(c, st) : NULL;
+	char path[32];
+
+	if (!l)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", l->fd);
+	if (linkat(AT_FDCWD, path, to_dir, to, AT_SYMLINK_FOLLOW) < 0)
+		return sys_error(err, "link", to);
+	return 1;
+}
+
+static int remember_copy(struct copying *c, const struct stat *st, int to_dir,
+			 const char *to, struct error *err)
+{
+	struct linked *l;
+	int fd;
+
+	if (st->st_nlink < 2)
+		return 0;
+	if (c->n_linked == LINKED_MAX)
+		return err_set(err, ERR_LIMIT,
+			       "more than %u files with several names",
+			       LINKED_MAX);
+	fd = openat(to_dir, to, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return sys_error(err, "open", to);
+	l = xcalloc(1, sizeof(*l));
+	*l = (struct linked){ .dev = st->st_dev, .ino = st->st_ino, .fd = fd };
+	*linked_at(c, st) = l;
+	c->n_linked++;
+	return 0;
+}
+
+static void forget_copies(struct copying *c)
+{
+	for (unsigned int i = 0; i < LINKED_BUCKETS; i++)
+		while (c->linked[i]) {
+			struct linked *l = c->linked[i];
+
+			c->linked[i] = l->next;
+			close(l->fd);
+			free(l);
+		}
+}
+
+/* After the owner was set, which takes some of them away. */
+static int copy_xattrs(int from_dir, const char *from, int to_dir,
+		       const char *to, struct error *err)
+{
+	_cleanup_free_ char *names = xcalloc(1, XATTR_LIST_MAX);
+	_cleanup_free_ char *value = xcalloc(1, XATTR_SIZE_MAX);
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	_cleanup_close_ int in = openat(from_dir, from, flags);
+	_cleanup_close_ int out = openat(to_dir, to, flags);
+	ssize_t len;
+
+	if (in < 0 || out < 0)
+		return sys_error(err, "open", in < 0 ? from : to);
+	len = flistxattr(in, names, XATTR_LIST_MAX);
+	if (len < 0)
+		return errno == ENOTSUP ? 0 : sys_error(err, "read", from);
+	for (char *name = names; name < names + len; name += strlen(name) + 1) {
+		ssize_t n = fgetxattr(in, name, value, XATTR_SIZE_MAX);
+
+		if (n < 0)
+			return sys_error(err, "read the attributes of", from);
+		if (fsetxattr(out, name, value, (size_t)n, 0) == 0)
+			continue;
+		if (errno == ENOTSUP)
+			return err_field(err, "to_path",
+					 "'%.80s' has the attribute '%.80s', "
+					 "which that file system cannot keep",
+					 from, name);
+		return sys_error(err, "write the attributes of", to);
+	}
+	return 0;
 }
 
 static int copy_regular(struct copying *c, int from_dir, const char *from,
@@ -304,6 +411,9 @@ static int copy_entry(struct copying *c, int from_dir, const char *from,
 		return err_set(err, ERR_CANCELLED, "nobody waits for it");
 	if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return sys_error(err, "stat", from);
+	r = S_ISDIR(st.st_mode) ? 0 : copy_name(c, &st, to_dir, to, err);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFDIR:
 		r = copy_directory(c, from_dir, from, to_dir, to, depth, err);
@@ -320,16 +430,26 @@ static int copy_entry(struct copying *c, int from_dir, const char *from,
 		if (r < 0)
 			r = sys_error(err, "copy", from);
 	}
-	return r < 0 ? -1 : copy_attributes(&st, to_dir, to, err);
+	if (r < 0 || copy_attributes(&st, to_dir, to, err) < 0)
+		return -1;
+	if ((S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)) &&
+	    copy_xattrs(from_dir, from, to_dir, to, err) < 0)
+		return -1;
+	return S_ISDIR(st.st_mode) ? 0 : remember_copy(c, &st, to_dir, to, err);
 }
 
 int file_tree_copy(struct task *t, const char *from, const char *to,
 		   struct error *err)
 {
 	_cleanup_free_ uint8_t *buf = xcalloc(1, BUFFER_SIZE);
-	struct copying c = { .task = t, .buf = buf };
+	_cleanup_free_ struct copying *c = xcalloc(1, sizeof(*c));
+	int r;
 
-	if (copy_entry(&c, AT_FDCWD, from, AT_FDCWD, to, 0, err) == 0)
+	c->task = t;
+	c->buf = buf;
+	r = copy_entry(c, AT_FDCWD, from, AT_FDCWD, to, 0, err);
+	forget_copies(c);
+	if (r == 0)
 		return 0;
 	file_tree_remove(t, to, NULL);
 	return -1;

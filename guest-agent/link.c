@@ -62,13 +62,19 @@ int link_vsock_listen(uint32_t port, struct error *err)
 	return TAKE_FD(fd);
 }
 
+bool link_is_host(const struct sockaddr_vm *peer, socklen_t len)
+{
+	return len >= sizeof(*peer) && peer->svm_family == AF_VSOCK &&
+	       peer->svm_cid == VMADDR_CID_HOST;
+}
+
 bool link_vsock_is_host(int fd)
 {
 	struct sockaddr_vm sa = { .svm_family = AF_UNSPEC };
 	socklen_t len = sizeof(sa);
 
 	return getpeername(fd, (struct sockaddr *)&sa, &len) == 0 &&
-	       sa.svm_family == AF_VSOCK && sa.svm_cid == VMADDR_CID_HOST;
+	       link_is_host(&sa, len);
 }
 
 /* Whether /sys/class/virtio-ports/@port/name says @name. */

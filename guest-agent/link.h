@@ -5,8 +5,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 struct error;
+struct sockaddr_vm;
 
 /* Each returns a non-blocking descriptor for server.h, or -1 with *@err set. */
 
@@ -17,6 +19,10 @@ int link_unix_listen(const char *path, struct error *err);
 int link_vsock_listen(uint32_t port, struct error *err);
 /* The peer is the host (CID 2): nobody in the guest is. */
 bool link_vsock_is_host(int fd);
+/* Of such an address: the host itself, and nobody else, not even the guest's
+ * own processes over loopback.
+ */
+bool link_is_host(const struct sockaddr_vm *peer, socklen_t len);
 
 /* The virtio-serial port of this name; its device becomes 0600. -1 with
  * ERR_NOT_FOUND when there is none.

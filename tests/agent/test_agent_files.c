@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -444,6 +445,39 @@ static void files_are_moved_also_across_file_systems(void **state)
 	       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
 }
 
+static void a_move_keeps_what_belongs_to_a_file(void **state)
+{
+	char other[] = "/dev/shm/sbx-agent-XXXXXX";
+	_cleanup_free_ char *there = NULL;
+	struct rig *rig = *state;
+	char path[256], value[8] = "";
+	struct stat a, b;
+
+	assert_non_null(mkdtemp(other));
+	there = xasprintf("%s/tree", other);
+	expect(make_dir(rig, "kept", true), GRPC_OK, "");
+	expect(write_file(rig, "kept/one", "1", &plain), GRPC_OK, "");
+	snprintf(path, sizeof(path), "%s/kept/one", rig->dir);
+	assert_int_equal(setxattr(path, "trusted.test", "yes", 3, 0), 0);
+	snprintf(value, sizeof(value), "x");
+	{
+		_cleanup_free_ char *two = xasprintf("%s/kept/two", rig->dir);
+
+		assert_int_equal(link(path, two), 0);
+	}
+	expect(move_file(rig, "kept", there, false), GRPC_OK, "");
+	snprintf(path, sizeof(path), "%s/one", there);
+	assert_int_equal(getxattr(path, "trusted.test", value, sizeof(value)),
+			 3);
+	assert_memory_equal(value, "yes", 3);
+	assert_int_equal(stat(path, &a), 0);
+	snprintf(path, sizeof(path), "%s/two", there);
+	assert_int_equal(stat(path, &b), 0);
+	assert_true(a.st_ino == b.st_ino && a.st_nlink == 2);
+	expect(move_file(rig, there, "kept", false), GRPC_OK, "");
+	assert_int_equal(rmdir(other), 0);
+}
+
 static void text_is_found(void **state)
 {
 	NODE(SearchFilesRequest) rq = NODE_INIT(SEARCH_FILES_REQUEST);
@@ -617,6 +651,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(directories_are_made_and_removed),
 		cmocka_unit_test(a_very_deep_tree_is_removed),
 		cmocka_unit_test(files_are_moved_also_across_file_systems),
+		cmocka_unit_test(a_move_keeps_what_belongs_to_a_file),
 		cmocka_unit_test(text_is_found),
 		cmocka_unit_test(a_file_itself_is_searched),
 		cmocka_unit_test(hundreds_of_searches_at_once_all_end),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_agent_parts.c - the parts of the agent that need no kernel */
+#include "link.h"
 #include "env.h"
 #include "init.h"
 #include "machine.h"
@@ -13,6 +14,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <linux/vm_sockets.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,9 +218,37 @@ static void kernel_options_are_found(void **state)
 		init_kernel_option("r=12345678901234567", "r", value, 16), 0);
 }
 
+static void only_the_host_may_connect(void **state)
+{
+	static const struct {
+		unsigned int cid;
+		bool ok;
+	} peers[] = {
+		{ 0, false }, /* the hypervisor, of old */
+		{ 1, false }, /* this guest: loopback */
+		{ 2, true },  /* the host */
+		{ 3, false }, /* guests */
+		{ 4242, false }, { VMADDR_CID_ANY, false },
+	};
+	struct sockaddr_vm sa = { .svm_family = AF_VSOCK, .svm_port = 1 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(peers) / sizeof(peers[0]); i++) {
+		sa.svm_cid = peers[i].cid;
+		assert_int_equal(link_is_host(&sa, sizeof(sa)), peers[i].ok);
+	}
+	sa.svm_cid = VMADDR_CID_HOST;
+	assert_false(link_is_host(&sa, sizeof(sa) - 1));
+	sa.svm_family = AF_UNIX;
+	assert_false(link_is_host(&sa, sizeof(sa)));
+	/* No vsock socket at all. */
+	assert_false(link_vsock_is_host(0));
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_the_host_may_connect),
 		cmocka_unit_test(a_ring_keeps_the_last_bytes_at_their_offsets),
 		cmocka_unit_test(a_ring_does_not_outgrow_the_budget),
 		cmocka_unit_test(users_are_found_by_name_and_number),
