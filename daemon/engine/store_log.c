@@ -2,6 +2,7 @@
 /* store_log.c - the tables of requests, events, templates and clones */
 #include "engine/store_sql.h"
 
+#include "base/cleanup.h"
 #include "base/mem.h"
 
 #include <string.h>
@@ -29,7 +30,9 @@ int store_request_get(struct store *store, const char *request_id,
 	if (ret->answered)
 		ret->answer = store_sealed(store, s, 3, &ret->answer_len);
 	sqlite3_reset(s);
-	if (ret->answered && !ret->answer)
+	if (ret->answer && !ret->answer_len)
+		free(TAKE_PTR(ret->answer));
+	else if (ret->answered && !ret->answer)
 		return err_set(err, ERR_DATA_LOSS,
 			       "the answer to request '%s' cannot be read",
 			       request_id);
