@@ -13,6 +13,7 @@
 #include "engine/probe.h"
 #include "engine/qemu_proc.h"
 
+#include <semaphore.h>
 #include <stddef.h>
 
 struct error;
@@ -22,6 +23,11 @@ struct snapshot_platform;
 #define GUEST_AGENT_SOCK  "agent.sock"
 #define GUEST_RESTORE_FILE "restore.save" /* what libvirt is given, for a moment */
 #define GUEST_GONE_WAIT_MS 5000
+/* libvirtd serves 5 requests of a client at a time and then reads nothing more
+ * from it, not even that it is alive: after 30 s it cuts the connection. Starts
+ * may take long (AppArmor compiles a profile for each), so some room is left.
+ */
+#define HV_STARTS_MAX 3
 
 struct hv_libvirt {
 	struct hv base;
@@ -36,6 +42,7 @@ struct hv_libvirt {
 	uint32_t gid;
 	unsigned int workers;
 	uint32_t disk_mbps, disk_iops; /* hv_limits.h */
+	sem_t starts; /* HV_STARTS_MAX of them at once */
 };
 
 /* hv_start.c: see struct hv_ops. */

@@ -308,6 +308,7 @@ static void guest_free(struct hv *hv)
 	if (!hv)
 		return;
 	hv_conn_free(lv->conn);
+	sem_destroy(&lv->starts);
 	free(lv->qemu);
 	free(lv->qemu_img);
 	free(lv->kernel);
@@ -431,6 +432,7 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		.disk_mbps = config->disk_mbps,
 		.disk_iops = config->disk_iops,
 	};
+	sem_init(&lv->starts, 0, HV_STARTS_MAX);
 	lv->base.info = (struct hv_info){
 		.accelerator = probe.accelerator,
 		.vsock = wants_vsock(config->vsock),

@@ -323,7 +323,10 @@ static int make_domain(const struct plan *p, virDomainPtr *ret,
 	if (p->whole)
 		return hv_whole_restore(c, p->spec, p->snapshot_fd, xml, ret,
 					err);
+	while (sem_wait(&lv->starts) < 0)
+		; /* EINTR */
 	dom = virDomainCreateXML(c, xml, from ? VIR_DOMAIN_START_PAUSED : 0);
+	sem_post(&lv->starts);
 	if (!dom)
 		return hv_conn_error(err, "start guest '%s'", p->spec->uuid);
 	*ret = dom;
