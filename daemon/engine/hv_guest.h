@@ -101,5 +101,7 @@ int hv_guest_selftest_known(const struct hv_libvirt *lv);
 
 /* hv_libvirt.c */
 int hv_guest_destroy(struct hv *hv, const char *uuid, struct error *err);
+/* The guest's process has ended; libvirt will see it, up to 200 ms later. */
+int hv_guest_end(const char *uuid, struct error *err);
 
 #endif /* ENGINE_HV_GUEST_H */

@@ -135,8 +135,8 @@ static int connect_vsock(const struct guest_spec *spec, struct error *err)
 static int guest_open_agent(struct hv *hv, const struct guest_spec *spec,
 			    int *ret_fd, struct error *err)
 {
-	int fd = hv->info.vsock ? connect_vsock(spec, err)
-				: connect_serial(spec, err);
+	int fd = hv->info.vsock ? connect_vsock(spec, err) :
+				  connect_serial(spec, err);
 
 	if (fd < 0)
 		return -1;
@@ -164,6 +164,11 @@ static int kill_process(const char *uuid, struct error *err)
 		return err_set(err, ERR_UNAVAILABLE,
 			       "guest '%s' does not end: %s", uuid, how);
 	return 1;
+}
+
+int hv_guest_end(const char *uuid, struct error *err)
+{
+	return kill_process(uuid, err) < 0 ? -1 : 0;
 }
 
 /* Until libvirt has cleaned up after a guest that has no process any more. It
@@ -238,16 +243,17 @@ static enum guest_life guest_life(struct hv *hv, const char *uuid)
 		return has_process(uuid) ? GUEST_LIFE_UNKNOWN : GUEST_LIFE_GONE;
 	if (virDomainGetState(dom, &state, &reason, 0) < 0)
 		return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN &&
-				       !has_process(uuid)
-			       ? GUEST_LIFE_GONE
-			       : GUEST_LIFE_UNKNOWN;
+				       !has_process(uuid) ?
+			       GUEST_LIFE_GONE :
+			       GUEST_LIFE_UNKNOWN;
 	switch (state) {
 	case VIR_DOMAIN_RUNNING:
 	case VIR_DOMAIN_BLOCKED:
 		return GUEST_LIFE_RUNNING;
 	case VIR_DOMAIN_PAUSED:
 	case VIR_DOMAIN_PMSUSPENDED:
-		return GUEST_LIFE_STOPPED;
+		/* One that was just saved: libvirt has not noticed yet. */
+		return has_process(uuid) ? GUEST_LIFE_STOPPED : GUEST_LIFE_GONE;
 	case VIR_DOMAIN_SHUTOFF:
 	case VIR_DOMAIN_CRASHED:
 		return has_process(uuid) ? GUEST_LIFE_UNKNOWN : GUEST_LIFE_GONE;
@@ -388,7 +394,8 @@ static unsigned int pick_workers(unsigned int wish)
 static void pick_mechanism(struct hv_libvirt *lv, enum hv_mechanism_wish wish)
 {
 	struct hv_info *info = &lv->base.info;
-	int known = wish == HV_MECHANISM_AUTO ? hv_guest_selftest_known(lv) : -1;
+	int known =
+		wish == HV_MECHANISM_AUTO ? hv_guest_selftest_known(lv) : -1;
 
 	info->clones_work = wish != HV_MECHANISM_LIBVIRT && known != 0;
 	info->clones_tested = wish != HV_MECHANISM_AUTO || known >= 0;
@@ -419,8 +426,8 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 		.arg = arg,
 		.probe = probe,
 		.qemu = xstrdup(qemu),
-		.qemu_img = xstrdup(config->qemu_img ? config->qemu_img
-						     : "/usr/bin/qemu-img"),
+		.qemu_img = xstrdup(config->qemu_img ? config->qemu_img :
+						       "/usr/bin/qemu-img"),
 		.kernel = xstrdup(config->kernel),
 		.initrd = xstrdup(config->initrd),
 		.cmdline = xstrdup(config->cmdline),

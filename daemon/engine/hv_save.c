@@ -10,7 +10,8 @@
  *     memory is there before pages are read;
  *  3. pages of the private mapping, and the disk layer by a second name;
  *  4. fsync of all parts, then the manifest by rename: the commit;
- *  5. only then is the guest destroyed.
+ *  5. only then is the guest's process ended. That libvirt has noticed is not
+ *     waited for: it looks five times a second.
  * A failure in 1-4 takes the new directory away and lets the guest run on, as
  * if nothing had been. A crash leaves a directory without manifest, which
  * counts for nothing, and a stopped guest that can be let run.
@@ -522,7 +523,8 @@ static int save_clone(struct saving *s, bool keep_running, uint64_t *ret_bytes,
 		run_on(s);
 		return 0;
 	}
-	if (hv_guest_destroy(&s->lv->base, s->spec->uuid, &late) < 0) {
+	if ((again ? hv_guest_destroy(&s->lv->base, s->spec->uuid, &late)
+		   : hv_guest_end(s->spec->uuid, &late)) < 0) {
 		log_warn("guest '%s' is saved: %s", s->spec->uuid, late.msg);
 		if (again)
 			run_on(s);

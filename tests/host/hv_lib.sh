@@ -89,6 +89,14 @@ hv()
 		return 1
 	}
 	grep took "$work/stderr" >&2 || :
+	# The tests use a guest's name again, which the daemon never does.
+	[ "$1" != save ] || wait_for forgotten "$2"
+}
+
+# libvirt has noticed that a guest ended.
+forgotten()
+{
+	! virsh -q -c "$HV_URI" domid "sbx-$1"
 }
 
 # The command must fail and say something that matches $1.
