@@ -7,9 +7,13 @@
 #include "engine/fsck.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#define ARENAS_MAX 2
+#define MMAP_FROM  (128 << 10)
 
 enum { OPT_CONFIG = 1, OPT_CHECK, OPT_FSCK, OPT_REPAIR, OPT_DEBUG, OPT_VERSION, OPT_HELP };
 
@@ -40,6 +44,17 @@ static void help(void)
 	     "\n"
 	     "SIGHUP reads the configuration again; SIGTERM ends the daemon "
 	     "and leaves guests running.");
+}
+
+/* What saves and restores need is large and short-lived, and by as many threads
+ * as there are CPUs: it goes back to the host instead of staying in an arena of
+ * each.
+ */
+static void tame_malloc(void)
+{
+	mallopt(M_ARENA_MAX, ARENAS_MAX);
+	mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+	mallopt(M_TRIM_THRESHOLD, MMAP_FROM);
 }
 
 int main(int argc, char **argv)
@@ -86,6 +101,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "sandboxd: --repair goes with --fsck\n");
 		return 2;
 	}
+	tame_malloc();
 	log_open("sandboxd", debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (config_load(path, !given, &config, &err) < 0) {
 		fprintf(stderr, "sandboxd: %s\n", err.msg);
