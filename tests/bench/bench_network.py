@@ -140,7 +140,7 @@ class Driver:
         self.p = subprocess.Popen(
             [os.path.join(BUILD, "tests/net/net_driver"),
              os.path.join(BUILD, "sandboxd-resolver"), "64", POOL, "16",
-             f"dns={DNS}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+             f"dns={DNS}", f"splice={BUILD}/sandboxd-splice"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True)
         bench.closers.append(self.close)
         if self.p.stdout.readline() != "ok\n":
