@@ -147,7 +147,10 @@ run_tests() {
         [ $# -eq 0 ] || case " $* " in *" ${name#test_} "*) ;; *) continue ;; esac
         (set -e; "$name") >"$work/out" 2>&1
         case $? in
-        0) echo "PASS ${name#test_}" ;;
+        0)
+            echo "PASS ${name#test_}"
+            grep '^# ' "$work/out" || :
+            ;;
         77) echo "SKIP ${name#test_}: $(cat "$work/skip")" ;;
         *)
             failed=1
