@@ -16,6 +16,7 @@ FUZZ_TARGETS = \
 	%D%/fuzz_image_archive \
 	%D%/fuzz_image_manifest \
 	%D%/fuzz_ipc \
+	%D%/fuzz_front_ipc \
 	%D%/fuzz_peek \
 	%D%/fuzz_parcel \
 	%D%/fuzz_peer \
@@ -66,6 +67,8 @@ tests_fuzz_fuzz_refused_LDADD = $(FUZZ_RESOLVER_LIBS)
 tests_fuzz_fuzz_resync_SOURCES = %D%/fuzz_resync.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_resync_LDADD = libgrpc.a $(FUZZ_LINK)
 
+tests_fuzz_fuzz_front_ipc_SOURCES = %D%/fuzz_front_ipc.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_front_ipc_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)
 tests_fuzz_fuzz_ipc_SOURCES = %D%/fuzz_ipc.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_ipc_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
 
