@@ -119,8 +119,10 @@ def after(words, action):
         def spoiled(line):
             os.kill(rig.net.p.pid, signal.SIGCONT)
             answer = do(line)
-            if line.split()[0] in words and action(line):
+            if line.split()[0] in words:
                 os.kill(rig.net.p.pid, signal.SIGSTOP)
+                if not action(line):
+                    os.kill(rig.net.p.pid, signal.SIGCONT)
             return answer
         rig.net.do = spoiled
         try:
