@@ -212,6 +212,8 @@ int main(int argc, char **argv)
 	house.keep = keep;
 	ref.house = &house;
 	signal(SIGABRT, on_abort);
+	signal(SIGTERM, on_abort);
+	signal(SIGINT, on_abort);
 	house_start(&house);
 	run(&ref, n);
 	house_stop(&house, SIGTERM);

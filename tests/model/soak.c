@@ -516,6 +516,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	house_begin(&house, "[pool]\nmin = 0\nmax = 0\n");
 	signal(SIGABRT, on_abort);
+	signal(SIGTERM, on_abort);
+	signal(SIGINT, on_abort);
 	house_start(&house);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		bool wanted = all;
