@@ -318,24 +318,27 @@ static void an_event_names_its_node(void **state)
 
 static void old_events_go_and_numbers_go_on(void **state)
 {
-	uint64_t oldest, newest;
+	uint64_t oldest, newest, last;
 
 	(void)state;
+	/* What the start itself was worth telling, and this host's state. */
+	store_events_range(rig.e->store, &oldest, &last);
+	last += 250;
 	rig.config->events_max = 100;
 	for (int i = 0; i < 250; i++)
 		event_emit(rig.e, "node.draining", "", NULL, 0);
 	event_trim(rig.e);
 	store_events_range(rig.e->store, &oldest, &newest);
-	assert_int_equal(newest, 251);
+	assert_int_equal(newest, last);
 	assert_int_equal(newest - oldest + 1, 100);
 	rig.config->events_age_ms = 0;
 	event_trim(rig.e);
 	store_events_range(rig.e->store, &oldest, &newest);
-	assert_int_equal(newest, 251);
-	assert_int_equal(oldest, 251);
+	assert_int_equal(newest, last);
+	assert_int_equal(oldest, last);
 	event_emit(rig.e, "node.draining", "", NULL, 0);
 	store_events_range(rig.e->store, &oldest, &newest);
-	assert_int_equal(newest, 252);
+	assert_int_equal(newest, last + 1);
 }
 
 /* ---- as JSON ---- */
