@@ -135,6 +135,7 @@ static int on_guest(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	return 0;
 }
 
+/* -1: somebody else has the port that @ret says (0: any). */
 static int bound(int type, struct sockaddr_in *ret)
 {
 	int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -146,7 +147,11 @@ static int bound(int type, struct sockaddr_in *ret)
 	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &(int){ 1 },
 				    sizeof(int)),
 			 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		assert_int_equal(errno, EADDRINUSE);
+		close(fd);
+		return -1;
+	}
 	assert_int_equal(getsockname(fd, (struct sockaddr *)ret, &len), 0);
 	return fd;
 }
@@ -163,9 +168,15 @@ static void set_up_resolver(struct rig *rig, const struct sockaddr_in *server)
 		SANDBOX__IPC__V1__RESOLVER_COMMAND__INIT;
 	int fds[2];
 
-	rig->resolver.sin_port = 0;
-	fds[0] = bound(SOCK_DGRAM, &rig->resolver);
-	fds[1] = bound(SOCK_STREAM, &rig->resolver);
+	/* One port for both: a free one of UDP may be taken of TCP. */
+	for (;;) {
+		rig->resolver.sin_port = 0;
+		fds[0] = bound(SOCK_DGRAM, &rig->resolver);
+		fds[1] = bound(SOCK_STREAM, &rig->resolver);
+		if (fds[1] >= 0)
+			break;
+		close(fds[0]);
+	}
 	assert_int_equal(listen(fds[1], 16), 0);
 	up.address = INADDR_LOOPBACK;
 	up.port = ntohs(server->sin_port);
