@@ -307,15 +307,23 @@ int hv_monitor_add_layer(virDomainPtr dom, const char *path,
 			       json_object_new_string("unmap"));
 	json_object_object_add(args, "file", file_node(path));
 	json_object_object_add(args, "backing", NULL);
-	if (command(dom, "blockdev-add", args, -1, NULL, err) < 0)
-		return -1;
-	args = args_new("node", node);
-	json_object_object_add(args, "overlay", json_object_new_string(name));
-	rc = command(dom, "blockdev-snapshot", args, -1, NULL, err);
-	if (rc < 0)
-		command(dom, "blockdev-del", args_new("node-name", name), -1,
-			NULL, &ignored);
-	return rc;
+	rc = command(dom, "blockdev-add", args, -1, NULL, err);
+	if (rc == 0) {
+		args = args_new("node", node);
+		json_object_object_add(args, "overlay",
+				       json_object_new_string(name));
+		rc = command(dom, "blockdev-snapshot", args, -1, NULL, err);
+	}
+	if (rc == 0)
+		return 0;
+	/* What failed may be the answer, not the command. */
+	if (disk_node(dom, node, sizeof(node), &ignored) < 0)
+		return 1;
+	if (!strcmp(node, name))
+		return 0;
+	command(dom, "blockdev-del", args_new("node-name", name), -1, NULL,
+		&ignored);
+	return -1;
 }
 
 int hv_monitor_console(virDomainPtr dom, char *buf, size_t size,

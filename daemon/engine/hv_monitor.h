@@ -43,7 +43,8 @@ int hv_monitor_replace_disk(virDomainPtr dom, const char *const *layers,
 			    struct error *err);
 
 /* Let a stopped guest write to the new empty layer @path, the @number'th; what
- * it wrote to is read-only from then on.
+ * it wrote to is read-only from then on. 1: nobody knows whether it does; the
+ * file must stay.
  */
 int hv_monitor_add_layer(virDomainPtr dom, const char *path,
 			 unsigned int number, struct error *err);

@@ -323,9 +323,12 @@ static int add_layer(struct saving *s, struct error *err)
 {
 	_cleanup_free_ char *path = NULL;
 	char sealed[32], next[32];
+	int r;
 
 	disk_layer_name(s->layers, sealed, sizeof(sealed));
 	disk_layer_name(s->layers + 1, next, sizeof(next));
+	/* QEMU says how many it has: this one is left over. */
+	unlinkat(s->dir_fd, next, 0);
 	if (strcmp(s->active, sealed) != 0 &&
 	    disk_seal(s->dir_fd, s->active, s->dir_fd, sealed,
 		      s->spec->slot.uid, err) < 0)
@@ -333,9 +336,13 @@ static int add_layer(struct saving *s, struct error *err)
 	if (disk_create(s->dir_fd, next, s->m->disk_size, sealed, "qcow2",
 			s->spec->slot.uid, err) == 0) {
 		path = xasprintf("%s/%s", s->spec->dir, next);
-		if (hv_monitor_add_layer(s->dom, path, s->layers + 1, err) == 0)
+		r = hv_monitor_add_layer(s->dom, path, s->layers + 1, err);
+		if (r == 0)
 			return disk_make_readonly(s->dir_fd, sealed, 0, 0444,
 						  err);
+		/* Nobody knows: it may be what the guest writes to. */
+		if (r > 0)
+			return -1;
 		unlinkat(s->dir_fd, next, 0);
 	}
 	if (strcmp(s->active, sealed) != 0)
