@@ -102,6 +102,11 @@ static int try_once(struct hv *hv, const struct guest_spec *spec,
 		return err_wrap(err, "start a guest");
 	if (hv_guest_capture(hv, spec, template, NULL, err) < 0)
 		return err_wrap(err, "capture it");
+	/* Saves do not wait for libvirt to forget: guests get new uuids. This
+	 * one does not.
+	 */
+	if (hv_guest_destroy(hv, spec->uuid, err) < 0)
+		return err_wrap(err, "wait for libvirt");
 	if (hv_guest_start(hv, spec, template, NULL, false, err) < 0)
 		return err_wrap(err, "start a clone");
 	if (runs(hv, spec, "clone", err) < 0)
@@ -109,6 +114,8 @@ static int try_once(struct hv *hv, const struct guest_spec *spec,
 	if (hv_guest_save(hv, spec, template, snapshot, false, &bytes, NULL,
 			  err) < 0)
 		return err_wrap(err, "save the clone");
+	if (hv_guest_destroy(hv, spec->uuid, err) < 0)
+		return err_wrap(err, "wait for libvirt");
 	if (hv_guest_start(hv, spec, template, snapshot, false, err) < 0)
 		return err_wrap(err, "resume the clone");
 	return runs(hv, spec, "resumed clone", err);

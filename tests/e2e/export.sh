@@ -156,7 +156,10 @@ test_a_node_without_the_image_says_so() {
     expect "" "$(ls -A "$work/bare/snapshots" "$work/bare/templates" | grep -v ':$\|^$')"
 }
 
-prepare >"$work/out" 2>&1 || {
+# Not before "||": set -e would not hold in there.
+prepare >"$work/out" 2>&1
+prepared=$?
+[ $prepared -eq 0 ] || {
     echo "FAIL a_snapshot_is_exported"
     sed 's/^/    /' "$work/out" | tail -20
     finish

@@ -116,7 +116,10 @@ test_what_was_saved_whole_resumes_on_a_node_that_clones_again() {
     expect kept "$("$ctl" exec "$id" -- cat /dev/shm/f)"
 }
 
-prepare >"$work/out" 2>&1 || {
+# Not before "||": set -e would not hold in there.
+prepare >"$work/out" 2>&1
+prepared=$?
+[ $prepared -eq 0 ] || {
     echo "FAIL a_node_starts"
     sed 's/^/    /' "$work/out" | tail -20
     finish
