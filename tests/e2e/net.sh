@@ -23,6 +23,17 @@ if [ -z "${NET_E2E_INSIDE:-}" ]; then
             exit 1
         }
     fi
+    export E2E_KERNEL=$outside/kernel
+    if [ -n "${NODE_STATE:-}" ]; then
+        cp -a "$NODE_STATE/kernel" "$E2E_KERNEL"
+    else
+        "$top/scripts/build-guest-kernel" "$E2E_KERNEL" "${SANDBOXD_BUILD:-$top/build}/sandbox-agent" \
+            >"$outside/log" 2>&1 || {
+            echo "FAIL kernel_is_made"
+            tail -5 "$outside/log"
+            exit 1
+        }
+    fi
     export E2E_IMAGE_TAR
     unset NODE_STATE SANDBOXD_CONNECT
     NET_E2E_INSIDE=1 unshare -nm "$0" "$@"
@@ -86,6 +97,8 @@ curl_fails() {
 }
 
 set_up() {
+    mkdir -p "$work/node"
+    cp -a "$E2E_KERNEL" "$work/node/kernel"
     start_node --set network.dns_upstreams=203.0.113.53 --set guest.accelerator=tcg
     "$ctl" image import "$E2E_IMAGE_TAR" --name "$image" >/dev/null
     create --egress deny --allow '*.mirror.test' --allow 203.0.113.11:7777
