@@ -111,8 +111,8 @@ test_what_was_saved_whole_resumes_on_a_node_that_clones_again() {
     "$ctl" pause "$id" >/dev/null
     expect kept "$("$ctl" exec "$id" -- cat /dev/shm/f)"
     node_beside whole restart --set snapshots.mechanism=libvirt >"$work/whole.log" 2>&1
-    # And the other way round.
-    "$ctl" pause "$id" >/dev/null
+    # And the other way round, once the new daemon has its agent back.
+    wait_for 30 "$ctl" pause "$id"
     expect kept "$("$ctl" exec "$id" -- cat /dev/shm/f)"
 }
 
