@@ -33,6 +33,13 @@ struct jail_spec {
 };
 
 /**
+ * jail_set_user() - @uid and @gid of a command line into @spec
+ *
+ * Return: 0, or -EINVAL: no ids
+ */
+int jail_set_user(struct jail_spec *spec, const char *uid, const char *gid);
+
+/**
  * jail_enter() - No privileges, no new ones, no files, few system calls
  *
  * Call once, single-threaded, with everything open that needs a path. A call

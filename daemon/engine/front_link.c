@@ -107,8 +107,7 @@ static bool on_reply(struct front_link *front, uint64_t id,
 {
 	struct error err = { 0 };
 
-	list_for_each(&front->requests, r, struct request, link)
-	{
+	list_for_each (&front->requests, r, struct request, link) {
 		if (r->id != id)
 			continue;
 		list_del(&r->link);
@@ -256,8 +255,7 @@ static void answer_all(struct front_link *front, const char *why)
 	list_init(&front->requests);
 	err_set(&err, ERR_UNAVAILABLE, "front is gone: %s", why);
 	err.retry_ms = 1000;
-	list_for_each(&all, r, struct request, link)
-	{
+	list_for_each (&all, r, struct request, link) {
 		list_del(&r->link);
 		r->answer(&err, NULL, 0, r->arg);
 		free(r);
@@ -297,8 +295,7 @@ static void on_refuse(void *arg)
 	list_init(&front->refusals);
 	err_set(&err, ERR_UNAVAILABLE, "front is being started");
 	err.retry_ms = 1000;
-	list_for_each(&all, r, struct refusal, link)
-	{
+	list_for_each (&all, r, struct refusal, link) {
 		list_del(&r->link);
 		r->answer(&err, NULL, 0, r->arg);
 		free(r);
@@ -321,11 +318,12 @@ int front_link_new(struct loop *loop, const struct front_link_config *config,
 		   struct front_link **ret, struct error *err)
 {
 	struct front_link *front = link_new(loop, ops, arg);
-	char user[64];
-	const char *argv[] = { config->program, "--user", user,
+	char uid[16], gid[16];
+	const char *argv[] = { config->program, uid, gid,
 			       config->debug ? "--debug" : NULL, NULL };
 
-	snprintf(user, sizeof(user), "%u:%u", config->uid, config->gid);
+	snprintf(uid, sizeof(uid), "%u", config->uid);
+	snprintf(gid, sizeof(gid), "%u", config->gid);
 	if (helper_new(loop, "front", argv, &helper_ops, front, &front->helper,
 		       err) < 0) {
 		front_link_free(front);
@@ -341,8 +339,8 @@ int front_link_new_fd(struct loop *loop, int fd,
 {
 	struct front_link *front = link_new(loop, ops, arg);
 
-	if (helper_new_fd(loop, "front", fd, &helper_ops, front,
-			  &front->helper, err) < 0) {
+	if (helper_new_fd(loop, "front", fd, &helper_ops, front, &front->helper,
+			  err) < 0) {
 		front_link_free(front);
 		return -1;
 	}
@@ -476,8 +474,8 @@ void front_link_listen(struct front_link *front, bool tls, int fd)
 
 	m.body_case = SANDBOX__IPC__V1__ENGINE_MESSAGE__BODY_LISTEN;
 	m.listen = &listen;
-	listen.kind = tls ? SANDBOX__IPC__V1__LISTEN__KIND__KIND_TLS
-			  : SANDBOX__IPC__V1__LISTEN__KIND__KIND_UNIX;
+	listen.kind = tls ? SANDBOX__IPC__V1__LISTEN__KIND__KIND_TLS :
+			    SANDBOX__IPC__V1__LISTEN__KIND__KIND_UNIX;
 	send_message(front, &m, &fd, 1);
 }
 

@@ -85,8 +85,8 @@ static int take_result(struct image_maker *m,
 static void on_progress(struct image_maker *m,
 			const Sandbox__Ipc__V1__ImageProgress *p)
 {
-	bool writing = p->step ==
-		       SANDBOX__IPC__V1__IMAGE_PROGRESS__STEP__STEP_WRITING;
+	bool writing =
+		p->step == SANDBOX__IPC__V1__IMAGE_PROGRESS__STEP__STEP_WRITING;
 
 	m->ops->progress(writing ? "writing the file system" :
 				   "reading the archive",
@@ -140,8 +140,8 @@ static void on_ended(const siginfo_t *info, const struct error *broke,
 	m->deadline = sd_event_source_disable_unref(m->deadline);
 	if (broke && !m->err.code)
 		m->err = *broke;
-	if (!m->err.code && (info->si_code != CLD_EXITED || info->si_status ||
-			     !m->have_result))
+	if (!m->err.code &&
+	    (info->si_code != CLD_EXITED || info->si_status || !m->have_result))
 		how_it_ended(m, info);
 	/* The owner may free it in there. */
 	err = m->err;
@@ -166,13 +166,7 @@ static int start(struct image_maker *m, struct loop *loop,
 {
 	int fds[2] = { c->archive, c->disk };
 	char size[24], uid[16], gid[16];
-	const char *const argv[] = { c->program, "--in",
-				     "3",	 "--out",
-				     "4",	 "--report",
-				     "5",	 "--size-max",
-				     size,	 "--uid",
-				     uid,	 "--gid",
-				     gid,	 NULL };
+	const char *const argv[] = { c->program, uid, gid, size, NULL };
 	struct worker_config worker = { .name = "mkimage",
 					.argv = argv,
 					.fds = fds,

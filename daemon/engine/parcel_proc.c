@@ -119,8 +119,8 @@ static void how_it_ended(const siginfo_t *info, struct error *err)
 		err_set(err, ERR_INTERNAL,
 			"sandboxd-parcel was killed by signal %d%s",
 			info->si_status,
-			info->si_status == SIGSYS ? " (its seccomp filter)"
-						  : "");
+			info->si_status == SIGSYS ? " (its seccomp filter)" :
+						    "");
 }
 
 static void on_ended(const siginfo_t *info, const struct error *broke,
@@ -165,12 +165,8 @@ int parcel_proc_start(struct loop *loop, const struct parcel_proc_config *c,
 {
 	struct parcel_proc *p = xcalloc(1, sizeof(*p));
 	char uid[16], gid[16];
-	const char *const argv[] = { c->program,  c->pack ? "pack" : "unpack",
-				     "--stream",  "3",
-				     "--control", "4",
-				     "--uid",	  uid,
-				     "--gid",	  gid,
-				     NULL };
+	const char *const argv[] = { c->program, uid, gid,
+				     c->pack ? "pack" : "unpack", NULL };
 	struct worker_config worker = { .name = "sandboxd-parcel",
 					.argv = argv,
 					.fds = &c->stream,
@@ -219,7 +215,8 @@ static int send_order(struct parcel_proc *p,
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
 	memcpy(CMSG_DATA(c), fds, sizeof(int) * n_fds);
-	if (sendmsg(worker_socket(p->worker), &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (sendmsg(worker_socket(p->worker), &msg,
+		    MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return err_sys(err, errno, "tell sandboxd-parcel");
 	p->ordered = true;
 	p->moved_ms = loop_now_ms();

@@ -1,54 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main.c - sandboxd-front: started by sandboxd with its socket as descriptor 3 */
-#include "base/cleanup.h"
+/* main.c - sandboxd-front: speaks to clients and to the guests' agents
+ *
+ * It has no file, no capability, and no way to anyone but by the sockets that
+ * it is handed.
+ */
 #include "base/error.h"
-#include "base/jail.h"
+#include "base/helper_main.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "front/front.h"
 
-#include <getopt.h>
-#include <linux/close_range.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define IPC_FD	   3
-#define EXIT_USAGE 2
-#define FILES_MAX  65536 /* two a client, one a guest, one a port */
+#define FILES_MAX 65536 /* two a client, one a guest, one a port */
 
-struct options {
-	uid_t uid;
-	gid_t gid;
-	bool debug;
-};
+static const char *const own_calls[] = { "pipe2", NULL };
 
-static int parse(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{ "user", required_argument, NULL, 'u' },
-		{ "debug", no_argument, NULL, 'd' },
-		{ 0 },
-	};
-	char end;
-	int c;
-
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		if (c == 'd')
-			o->debug = true;
-		else if (c != 'u' ||
-			 sscanf(optarg, "%u:%u%c", &o->uid, &o->gid, &end) != 2)
-			return -1;
-	}
-	return optind == argc ? 0 : -1;
-}
-
-/* What libraries open or allocate once, while they still can. */
 static int warm_up(struct error *err)
 {
 	unsigned char byte;
@@ -65,48 +33,28 @@ static void on_gone(struct front *front, const char *why)
 	loop_stop(front->loop, 0);
 }
 
-static int run(const struct options *o, struct error *err)
+static void *start(struct loop *loop, int fd, struct error *err)
 {
-	static const char *const extra[] = { "pipe2", NULL };
-	const struct jail_spec jail = { .uid = o->uid,
-					.gid = o->gid,
-					.extra = extra,
-					.files_max = FILES_MAX };
 	struct front *front = NULL;
-	struct loop *loop = NULL;
-	int r = -1;
 
-	if (warm_up(err) < 0 || loop_new(&loop, err) < 0)
-		return -1;
-	if (jail_enter(&jail, err) == 0 &&
-	    front_new(loop, IPC_FD, on_gone, &front, err) == 0)
-		r = loop_run(loop) < 0
-			    ? err_set(err, ERR_INTERNAL, "the event loop ended")
-			    : 0;
+	front_new(loop, fd, on_gone, &front, err);
+	return front;
+}
+
+static void stop(void *front)
+{
 	front_free(front);
-	loop_free(loop);
-	return r;
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = { 0 };
-	struct error err = { 0 };
-	socklen_t len = sizeof(int);
-	int type;
+	static const struct helper_main program = {
+		.name = "sandboxd-front",
+		.jail = { .extra = own_calls, .files_max = FILES_MAX },
+		.warm_up = warm_up,
+		.start = start,
+		.stop = stop,
+	};
 
-	if (parse(argc, argv, &o) < 0 ||
-	    getsockopt(IPC_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
-	    type != SOCK_SEQPACKET) {
-		fprintf(stderr, "sandboxd-front is started by sandboxd\n");
-		return EXIT_USAGE;
-	}
-	close_range(IPC_FD + 1, ~0u, 0);
-	log_open("sandboxd-front", o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	signal(SIGPIPE, SIG_IGN);
-	if (run(&o, &err) < 0) {
-		log_err("%s", err.msg);
-		return EXIT_FAILURE;
-	}
-	return EXIT_SUCCESS;
+	return helper_main(&program, argc, argv);
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - sandboxd-mkimage: an image archive to an ext4 file system
  *
- * usage: sandboxd-mkimage --in FD --out FD --report FD --size-max BYTES
- *			   [--uid UID --gid GID]
- *
- * The engine starts it for one archive that anybody may have made. It holds
- * three descriptors and nothing else: the archive (a regular file), the disk
- * to write, and a SEQPACKET socket for image.proto's reports. The tree is put
- * together in memory and written as blocks: nothing is unpacked on this host.
+ * The engine starts `sandboxd-mkimage UID GID SIZE_MAX` for one archive that
+ * anybody may have made. It holds three descriptors and nothing else: the
+ * archive (a regular file, 3), the disk to write (4), and a SEQPACKET socket for
+ * image.proto's reports (5). The tree is put together in memory and written as
+ * blocks: nothing is unpacked on this host. SIZE_MAX bytes is the most that the
+ * files in it may be.
  */
 #include "base/error.h"
 #include "base/jail.h"
@@ -19,8 +18,6 @@
 #include "sandbox/ipc/v1/image.pb-c.h"
 
 #include <errno.h>
-#include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,18 +34,14 @@
 #define FILES_MAX  16
 #define SIZE_LIMIT (1ull << 44)
 
-struct options {
-	int in, out, report;
-	uint64_t size_max, uid, gid;
-};
+enum { ARCHIVE_FD = 3, DISK_FD, REPORT_FD };
 
 struct progress {
-	int fd;
 	Sandbox__Ipc__V1__ImageProgress__Step step;
 	uint64_t total, last_ns;
 };
 
-static void send_report(int fd, const Sandbox__Ipc__V1__ImageReport *report)
+static void send_report(const Sandbox__Ipc__V1__ImageReport *report)
 {
 	size_t len = sandbox__ipc__v1__image_report__get_packed_size(report);
 	uint8_t *packed = malloc(len + 1);
@@ -56,7 +49,7 @@ static void send_report(int fd, const Sandbox__Ipc__V1__ImageReport *report)
 	if (!packed)
 		return;
 	sandbox__ipc__v1__image_report__pack(report, packed);
-	if (send(fd, packed, len, MSG_NOSIGNAL) < 0)
+	if (send(REPORT_FD, packed, len, MSG_NOSIGNAL) < 0)
 		_exit(1); /* nobody waits for this image any more */
 	free(packed);
 }
@@ -81,10 +74,10 @@ static void on_tick(uint64_t done, void *arg)
 	p.total = progress->total;
 	report.body_case = SANDBOX__IPC__V1__IMAGE_REPORT__BODY_PROGRESS;
 	report.progress = &p;
-	send_report(progress->fd, &report);
+	send_report(&report);
 }
 
-static void report_failure(int fd, const struct error *err)
+static void report_failure(const struct error *err)
 {
 	Sandbox__Ipc__V1__ImageReport report =
 		SANDBOX__IPC__V1__IMAGE_REPORT__INIT;
@@ -92,20 +85,20 @@ static void report_failure(int fd, const struct error *err)
 		SANDBOX__IPC__V1__IMAGE_FAILURE__INIT;
 	char text[ERR_MSG_MAX * 2];
 
-	f.kind = err->code == ERR_INVALID
-			 ? SANDBOX__IPC__V1__IMAGE_FAILURE__KIND__KIND_INVALID
-		 : err->code == ERR_LIMIT
-			 ? SANDBOX__IPC__V1__IMAGE_FAILURE__KIND__KIND_LIMIT
-			 : SANDBOX__IPC__V1__IMAGE_FAILURE__KIND__KIND_INTERNAL;
+	f.kind = err->code == ERR_INVALID ?
+			 SANDBOX__IPC__V1__IMAGE_FAILURE__KIND__KIND_INVALID :
+		 err->code == ERR_LIMIT ?
+			 SANDBOX__IPC__V1__IMAGE_FAILURE__KIND__KIND_LIMIT :
+			 SANDBOX__IPC__V1__IMAGE_FAILURE__KIND__KIND_INTERNAL;
 	/* Names come from the archive. */
 	f.message = (char *)str_escape(text, sizeof(text), err->msg,
 				       strlen(err->msg));
 	report.body_case = SANDBOX__IPC__V1__IMAGE_REPORT__BODY_FAILURE;
 	report.failure = &f;
-	send_report(fd, &report);
+	send_report(&report);
 }
 
-static void report_result(int fd, struct source *source, struct tree *tree)
+static void report_result(struct source *source, struct tree *tree)
 {
 	Sandbox__Ipc__V1__ImageReport report =
 		SANDBOX__IPC__V1__IMAGE_REPORT__INIT;
@@ -122,18 +115,16 @@ static void report_result(int fd, struct source *source, struct tree *tree)
 	r.dropped = tree_dropped(tree);
 	report.body_case = SANDBOX__IPC__V1__IMAGE_REPORT__BODY_RESULT;
 	report.result = &r;
-	send_report(fd, &report);
+	send_report(&report);
 }
 
-static int make(const struct options *o, struct format *format,
-		struct error *err)
+static int make(uint64_t size_max, struct format *format, struct error *err)
 {
 	struct progress progress = {
-		.fd = o->report,
 		.step = SANDBOX__IPC__V1__IMAGE_PROGRESS__STEP__STEP_READING
 	};
-	struct reader_input input = { .fd = o->in,
-				      .unpacked_max = o->size_max,
+	struct reader_input input = { .fd = ARCHIVE_FD,
+				      .unpacked_max = size_max,
 				      .tick = on_tick,
 				      .arg = &progress };
 	struct source source = { .input = NULL };
@@ -143,7 +134,7 @@ static int make(const struct options *o, struct format *format,
 	struct stat st;
 	int rc = -1;
 
-	if (fstat(o->in, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fstat(ARCHIVE_FD, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(err, ERR_INTERNAL,
 			       "the archive is no regular file");
 	input.size = progress.total = (uint64_t)st.st_size;
@@ -154,10 +145,10 @@ static int make(const struct options *o, struct format *format,
 	size = ext4_size_for(tree, &inodes);
 	progress.step = SANDBOX__IPC__V1__IMAGE_PROGRESS__STEP__STEP_WRITING;
 	if (format_run(format, size, inodes, err) < 0 ||
-	    ext4_open(o->out, &ext4, err) < 0 ||
+	    ext4_open(DISK_FD, &ext4, err) < 0 ||
 	    build_file_system(&source, tree, ext4, err) < 0)
 		goto out;
-	report_result(o->report, &source, tree);
+	report_result(&source, tree);
 	rc = 0;
 out:
 	ext4_free(ext4);
@@ -166,109 +157,46 @@ out:
 	return rc;
 }
 
-static int jail(const struct options *o, struct error *err)
+static int jail(const struct jail_spec *spec, struct error *err)
 {
-	/* What libext2fs asks of a file beyond reading and writing. */
-	static const char *const extra[] = {
-		"getrlimit", "ftruncate", "fadvise64", "fallocate",
-		"fsync",     "geteuid",	  "getuid",    "getegid",
-		"getgid",    "sysinfo",	  NULL
-	};
-	struct jail_spec spec = { .uid = (uid_t)o->uid,
-				  .gid = (gid_t)o->gid,
-				  .extra = extra,
-				  .files_max = FILES_MAX,
-				  .memory_max = MEMORY_MAX };
-	struct rlimit cpu = { CPU_S_MAX, CPU_S_MAX };
+	const struct rlimit cpu = { CPU_S_MAX, CPU_S_MAX };
 
-#if defined(__SANITIZE_ADDRESS__)
-	spec.memory_max = 0; /* its shadow is terabytes of address space */
-#endif
 	if (setrlimit(RLIMIT_CPU, &cpu) < 0)
 		return err_sys(err, errno, "limit time");
 	reader_warm_up();
-	return jail_enter(&spec, err);
-}
-
-#if defined(__SANITIZE_ADDRESS__)
-/* The leak checker looks into /proc at exit, which a jail refuses: leaks are
- * looked for in test_mkimage.
- */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-	return "detect_leaks=0";
-}
-#endif
-
-static int number(const char *s, uint64_t max, uint64_t *ret)
-{
-	if (str_parse_u64(s, max, ret) == 0)
-		return 0;
-	fprintf(stderr, "sandboxd-mkimage: '%s' is no number up to %llu\n", s,
-		(unsigned long long)max);
-	return -1;
-}
-
-static int parse(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{ "in", required_argument, NULL, 'i' },
-		{ "out", required_argument, NULL, 'o' },
-		{ "report", required_argument, NULL, 'r' },
-		{ "size-max", required_argument, NULL, 's' },
-		{ "uid", required_argument, NULL, 'u' },
-		{ "gid", required_argument, NULL, 'g' },
-		{ NULL, 0, NULL, 0 },
-	};
-	uint64_t in = UINT64_MAX, out = UINT64_MAX, report = UINT64_MAX;
-	int c, rc = 0;
-
-	while (rc == 0 && (c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
-		if (c == 'i')
-			rc = number(optarg, INT_MAX, &in);
-		else if (c == 'o')
-			rc = number(optarg, INT_MAX, &out);
-		else if (c == 'r')
-			rc = number(optarg, INT_MAX, &report);
-		else if (c == 's')
-			rc = number(optarg, SIZE_LIMIT, &o->size_max);
-		else if (c == 'u')
-			rc = number(optarg, UINT32_MAX - 1, &o->uid);
-		else if (c == 'g')
-			rc = number(optarg, UINT32_MAX - 1, &o->gid);
-		else
-			rc = -1;
-	}
-	if (rc < 0 || optind != argc || in > INT_MAX || out > INT_MAX ||
-	    report > INT_MAX || !o->size_max) {
-		fprintf(stderr, "usage: sandboxd-mkimage --in FD --out FD "
-				"--report FD --size-max BYTES [--uid UID "
-				"--gid GID]\n");
-		return -1;
-	}
-	o->in = (int)in;
-	o->out = (int)out;
-	o->report = (int)report;
-	return 0;
+	return jail_enter(spec, err);
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = { .in = -1 };
+	/* What libext2fs asks of a file beyond reading and writing. */
+	static const char *const own_calls[] = {
+		"getrlimit", "ftruncate", "fadvise64", "fallocate",
+		"fsync",     "geteuid",	  "getuid",    "getegid",
+		"getgid",    "sysinfo",	  NULL
+	};
+	struct jail_spec spec = { .extra = own_calls,
+				  .files_max = FILES_MAX,
+				  .memory_max = MEMORY_MAX };
 	struct format format = { .fd = -1 };
 	struct error err = { 0 };
+	uint64_t size_max;
+	int rc;
 
-	if (parse(argc, argv, &o) < 0)
+	if (argc != 4 || jail_set_user(&spec, argv[1], argv[2]) < 0 ||
+	    str_parse_u64(argv[3], SIZE_LIMIT, &size_max) < 0) {
+		fputs("sandboxd-mkimage is started by sandboxd\n", stderr);
 		return 2;
-	/* The disk: what the archive unpacks to, and a file system's own. */
-	if (format_prepare(&format, o.out, (uid_t)o.uid, (gid_t)o.gid,
-			   o.size_max * 2 + (1ull << 30), &err) < 0 ||
-	    jail(&o, &err) < 0 || make(&o, &format, &err) < 0) {
-		report_failure(o.report, &err);
-		format_fini(&format);
-		return 1;
 	}
+	/* The disk: what the archive unpacks to, and a file system's own. */
+	rc = format_prepare(&format, DISK_FD, spec.uid, spec.gid,
+			    size_max * 2 + (1ull << 30), &err);
+	if (rc == 0)
+		rc = jail(&spec, &err);
+	if (rc == 0)
+		rc = make(size_max, &format, &err);
+	if (rc < 0)
+		report_failure(&err);
 	format_fini(&format);
-	return 0;
+	return rc < 0;
 }

@@ -714,8 +714,6 @@ int main(int argc, char **argv)
 	if (access("./sandboxd-webhook", X_OK) < 0)
 		return 77;
 	signal(SIGPIPE, SIG_IGN);
-	/* Of the processes started here: in the jail the leak checker hangs. */
-	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
