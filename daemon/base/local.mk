@@ -9,6 +9,7 @@ libbase_a_SOURCES = \
 	%D%/grpc_io.c %D%/grpc_io.h \
 	%D%/helper_main.c %D%/helper_main.h \
 	%D%/ipc.c %D%/ipc.h \
+	%D%/ipc_message.c %D%/ipc_message.h \
 	%D%/jail.c %D%/jail.h \
 	%D%/job.c %D%/job.h \
 	%D%/json_text.c %D%/json_text.h \
@@ -20,4 +21,5 @@ libbase_a_SOURCES = \
 	%D%/prom.c %D%/prom.h \
 	%D%/str.c %D%/str.h \
 	%D%/utf8.c %D%/utf8.h
-libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(OPENSSL_CFLAGS) $(SECCOMP_CFLAGS)
+libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(OPENSSL_CFLAGS) $(PROTOBUF_C_CFLAGS) \
+	$(SECCOMP_CFLAGS)

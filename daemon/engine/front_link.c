@@ -225,19 +225,16 @@ static bool dispatch(struct front_link *front,
 	}
 }
 
-static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+static int on_message(const ProtobufCMessage *m, int *fds, size_t n_fds,
 		      void *arg)
 {
-	Sandbox__Ipc__V1__FrontMessage *m =
-		sandbox__ipc__v1__front_message__unpack(NULL, len, data);
-	struct front_link *front = arg;
 	int none = -EBADF;
-	bool ok;
 
-	ok = m && n_fds <= 1 && dispatch(front, m, n_fds ? &fds[0] : &none);
-	if (m)
-		sandbox__ipc__v1__front_message__free_unpacked(m, NULL);
-	return ok ? 0 : -1;
+	if (n_fds > 1 ||
+	    !dispatch(arg, (const Sandbox__Ipc__V1__FrontMessage *)m,
+		      n_fds ? &fds[0] : &none))
+		return -1;
+	return 0;
 }
 
 /* ---- its life ---- */
@@ -277,9 +274,12 @@ static void on_down(const char *why, void *arg)
 	front->ops->down(why, front->arg);
 }
 
-static const struct helper_ops helper_ops = { .up = on_up,
-					      .down = on_down,
-					      .message = on_message };
+static const struct helper_ops helper_ops = {
+	.report = &sandbox__ipc__v1__front_message__descriptor,
+	.up = on_up,
+	.down = on_down,
+	.message = on_message,
+};
 
 /* Refusals come from this timer: it is set to fire at once. */
 static void on_refuse(void *arg)
@@ -318,14 +318,13 @@ int front_link_new(struct loop *loop, const struct front_link_config *config,
 		   struct front_link **ret, struct error *err)
 {
 	struct front_link *front = link_new(loop, ops, arg);
-	char uid[16], gid[16];
-	const char *argv[] = { config->program, uid, gid,
-			       config->debug ? "--debug" : NULL, NULL };
+	const struct helper_program program = { .path = config->program,
+						.uid = config->uid,
+						.gid = config->gid,
+						.debug = config->debug };
 
-	snprintf(uid, sizeof(uid), "%u", config->uid);
-	snprintf(gid, sizeof(gid), "%u", config->gid);
-	if (helper_new(loop, "front", argv, &helper_ops, front, &front->helper,
-		       err) < 0) {
+	if (helper_new(loop, "front", &program, &helper_ops, front,
+		       &front->helper, err) < 0) {
 		front_link_free(front);
 		return -1;
 	}
@@ -379,18 +378,9 @@ static int send_message(struct front_link *front,
 			const Sandbox__Ipc__V1__EngineMessage *m,
 			const int *fds, size_t n_fds)
 {
-	size_t len = sandbox__ipc__v1__engine_message__get_packed_size(m);
-	_cleanup_free_ uint8_t *buf = xcalloc(1, len + 1);
-	struct error err = { 0 };
-
-	if (!front->helper)
-		return -1;
-	sandbox__ipc__v1__engine_message__pack(m, buf);
-	if (helper_send(front->helper, buf, len, fds, n_fds, &err) < 0) {
-		log_debug("a message to front is lost: %s", err.msg);
-		return -1;
-	}
-	return 0;
+	return front->helper ?
+		       helper_tell(front->helper, &m->base, fds, n_fds) :
+		       -1;
 }
 
 /* Ask, or see to it that the answer says why not. */

@@ -18,16 +18,17 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/ipc.h"
+#include "base/ipc_message.h"
 #include "base/log.h"
 #include "base/log_id.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/spawn.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BACKOFF_MIN_MS 100
@@ -38,7 +39,7 @@
 struct helper {
 	struct loop *loop;
 	const char *name;
-	char *argv[HELPER_ARGS_MAX + 1]; /* none: a test's other end */
+	struct helper_program program; /* no path: a test's other end */
 	const struct helper_ops *ops;
 	void *arg;
 	struct ipc *ipc;
@@ -68,8 +69,8 @@ static void reap(struct helper *helper)
 	else if (info.si_status != SIGKILL)
 		log_warn("%s (pid %d) was killed by signal %d%s", helper->name,
 			 pid, info.si_status,
-			 info.si_status == SIGSYS ? " (its seccomp filter)"
-						  : "");
+			 info.si_status == SIGSYS ? " (its seccomp filter)" :
+						    "");
 }
 
 static void on_restart(void *arg)
@@ -96,20 +97,21 @@ static void go_down(struct helper *helper, const char *why)
 	helper->ipc = ipc_free(helper->ipc);
 	reap(helper);
 	loop_timer_off(helper->timer);
-	if (helper->argv[0]) {
+	if (helper->program.path) {
 		if (now - helper->started_ms >= STEADY_MS ||
 		    helper->backoff_ms == 0)
 			helper->backoff_ms = BACKOFF_MIN_MS;
 		log_id(LOG_LEVEL_WARN, LOG_ID_HELPER_GONE,
 		       "%s is gone: %s; started again in %" PRIu64 " ms",
-			 helper->name, reason, helper->backoff_ms);
+		       helper->name, reason, helper->backoff_ms);
 		loop_timer(helper->loop, &helper->timer,
 			   now + helper->backoff_ms, on_restart, helper);
 		helper->backoff_ms *= 2;
 		if (helper->backoff_ms > BACKOFF_MAX_MS)
 			helper->backoff_ms = BACKOFF_MAX_MS;
 	}
-	helper->ops->down(reason, helper->arg);
+	if (helper->ops->down)
+		helper->ops->down(reason, helper->arg);
 }
 
 static int on_end(sd_event_source *s, int fd, uint32_t revents, void *arg)
@@ -125,10 +127,14 @@ static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
 		       int *fds, size_t n_fds, void *arg)
 {
 	struct helper *helper = arg;
+	ProtobufCMessage *m =
+		protobuf_c_message_unpack(helper->ops->report, NULL, len, data);
 
 	(void)ipc;
-	if (helper->ops->message(data, len, fds, n_fds, helper->arg) < 0)
+	if (!m || helper->ops->message(m, fds, n_fds, helper->arg) < 0)
 		go_down(helper, "it broke the rules");
+	if (m)
+		protobuf_c_message_free_unpacked(m, NULL);
 }
 
 static void on_closed(struct ipc *ipc, const char *why, void *arg)
@@ -142,10 +148,15 @@ static const struct ipc_ops ipc_ops = { .message = on_message,
 
 static int spawn(struct helper *helper, int fd, struct error *err)
 {
+	const struct helper_program *p = &helper->program;
+	char uid[16], gid[16];
+	const char *const argv[] = { p->path, uid, gid,
+				     p->debug ? "--debug" : NULL, NULL };
 	int r;
 
-	if (spawn_program((const char *const *)helper->argv, &fd, 1,
-			  &helper->process, err) < 0)
+	snprintf(uid, sizeof(uid), "%u", p->uid);
+	snprintf(gid, sizeof(gid), "%u", p->gid);
+	if (spawn_program(argv, &fd, 1, &helper->process, err) < 0)
 		return -1;
 	r = sd_event_add_io(loop_event(helper->loop), &helper->watch,
 			    helper->process.pidfd, EPOLLIN, on_end, helper);
@@ -209,16 +220,15 @@ static struct helper *alloc(struct loop *loop, const char *name,
 	return helper;
 }
 
-int helper_new(struct loop *loop, const char *name, const char *const *argv,
+int helper_new(struct loop *loop, const char *name,
+	       const struct helper_program *program,
 	       const struct helper_ops *ops, void *arg, struct helper **ret,
 	       struct error *err)
 {
 	struct helper *helper = alloc(loop, name, ops, arg);
 
-	for (size_t i = 0; argv[i]; i++) {
-		assert(i < HELPER_ARGS_MAX);
-		helper->argv[i] = xstrdup(argv[i]);
-	}
+	helper->program = *program;
+	helper->program.path = xstrdup(program->path);
 	if (start(helper, err) < 0) {
 		helper_free(helper);
 		return -1;
@@ -248,8 +258,7 @@ struct helper *helper_free(struct helper *helper)
 	helper->ipc = ipc_free(helper->ipc);
 	helper->timer = sd_event_source_disable_unref(helper->timer);
 	reap(helper);
-	for (size_t i = 0; helper->argv[i]; i++)
-		free(helper->argv[i]);
+	free((char *)helper->program.path);
 	free(helper);
 	return NULL;
 }
@@ -264,13 +273,41 @@ struct helper *helper_release(struct helper *helper)
 	return helper_free(helper);
 }
 
-int helper_send(struct helper *helper, const void *data, size_t len,
-		const int *fds, size_t n_fds, struct error *err)
+/* @r: what ipc_send() says. */
+static int told(const struct helper *helper, int r, const struct error *err)
 {
+	if (r < 0)
+		log_debug("a message to %s is lost: %s", helper->name,
+			  err->msg);
+	return r;
+}
+
+static int not_there(const struct helper *helper)
+{
+	log_debug("a message to %s is lost: it is being started", helper->name);
+	return -1;
+}
+
+int helper_tell(struct helper *helper, const ProtobufCMessage *m,
+		const int *fds, size_t n_fds)
+{
+	struct error err;
+
 	if (!helper->ipc)
-		return err_set(err, ERR_UNAVAILABLE, "%s is being started",
-			       helper->name);
-	return ipc_send(helper->ipc, data, len, fds, n_fds, err);
+		return not_there(helper);
+	return told(helper, ipc_send_message(helper->ipc, m, fds, n_fds, &err),
+		    &err);
+}
+
+int helper_tell_packed(struct helper *helper, const void *data, size_t len,
+		       const int *fds, size_t n_fds)
+{
+	struct error err;
+
+	if (!helper->ipc)
+		return not_there(helper);
+	return told(helper, ipc_send(helper->ipc, data, len, fds, n_fds, &err),
+		    &err);
 }
 
 pid_t helper_pid(const struct helper *helper)

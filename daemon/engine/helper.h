@@ -9,6 +9,8 @@
 #ifndef ENGINE_HELPER_H
 #define ENGINE_HELPER_H
 
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,32 +19,41 @@ struct helper;
 struct error;
 struct loop;
 
-#define HELPER_ARGS_MAX 8
+/* As base/helper_main.h wants it started. @path is copied. */
+struct helper_program {
+	const char *path;
+	uid_t uid;
+	gid_t gid;
+	bool debug;
+};
 
 /**
  * struct helper_ops - What the owner wants to hear
+ * @report:	Of what type every message from it is.  What does not parse breaks
+ *		the rules
  * @up:		A new process listens: tell it everything.  From the loop, never
  *		from within helper_new()
- * @down:	It is gone (@why); another one will be started
- * @message:	As ipc_ops.  Return -1 for what breaks the rules: the process is
- *		ended and replaced
+ * @down:	It is gone (@why); another one will be started.  May be NULL
+ * @message:	One report.  @m is borrowed, and so are @fds: whoever keeps one
+ *		takes it with TAKE_FD(); the rest are closed.  Return -1 for
+ *		what breaks the rules: the process is ended and replaced
  */
 struct helper_ops {
+	const ProtobufCMessageDescriptor *report;
 	void (*up)(void *arg);
 	void (*down)(const char *why, void *arg);
-	int (*message)(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+	int (*message)(const ProtobufCMessage *m, int *fds, size_t n_fds,
 		       void *arg);
 };
 
 /**
  * helper_new() - Start a program, and keep it running
  * @name:	For logs; borrowed for ever (a literal)
- * @argv:	Program and arguments, NULL-terminated, at most HELPER_ARGS_MAX;
- *		copied
  *
  * Fails only when the program cannot be started at all.
  */
-int helper_new(struct loop *loop, const char *name, const char *const *argv,
+int helper_new(struct loop *loop, const char *name,
+	       const struct helper_program *program,
 	       const struct helper_ops *ops, void *arg, struct helper **ret,
 	       struct error *err);
 
@@ -57,9 +68,16 @@ struct helper *helper_free(struct helper *helper);
 /* Let it go instead: it notices that nobody is there. NULL is fine. */
 struct helper *helper_release(struct helper *helper);
 
-/* As ipc_send(); ERR_UNAVAILABLE between two processes. */
-int helper_send(struct helper *helper, const void *data, size_t len,
-		const int *fds, size_t n_fds, struct error *err);
+/**
+ * helper_tell() - Queue a command; descriptors are duplicated
+ *
+ * helper_tell_packed() is for one that is kept packed. Return: 0, or -1: it is
+ * too large, or between two processes; the next one is told everything by @up.
+ */
+int helper_tell(struct helper *helper, const ProtobufCMessage *m,
+		const int *fds, size_t n_fds);
+int helper_tell_packed(struct helper *helper, const void *data, size_t len,
+		       const int *fds, size_t n_fds);
 
 /* The process now, 0 between two; and how many there were before it. */
 pid_t helper_pid(const struct helper *helper);

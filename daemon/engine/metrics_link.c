@@ -49,13 +49,7 @@ struct scrape {
 static void send_command(struct metrics_link *link,
 			 const Sandbox__Ipc__V1__MetricsCommand *m, int fd)
 {
-	_cleanup_free_ uint8_t *buf = NULL;
-	struct error err;
-	size_t len;
-
-	buf = pb_pack(&m->base, &len);
-	if (helper_send(link->helper, buf, len, &fd, fd >= 0, &err) < 0)
-		log_debug("a message to metrics is lost: %s", err.msg);
+	helper_tell(link->helper, &m->base, &fd, fd >= 0);
 }
 
 static void send_answer(struct metrics_link *link, uint64_t id, bool refused,
@@ -188,15 +182,15 @@ static void begin(struct metrics_link *link, const Sandbox__Ipc__V1__Scrape *m)
 
 /* ---- the process ---- */
 
-static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+static int on_message(const ProtobufCMessage *report, int *fds, size_t n_fds,
 		      void *arg)
 {
-	_cleanup_pb_ Sandbox__Ipc__V1__Scrape *m =
-		sandbox__ipc__v1__scrape__unpack(NULL, len, data);
+	const Sandbox__Ipc__V1__Scrape *m =
+		(const Sandbox__Ipc__V1__Scrape *)report;
 	struct metrics_link *link = arg;
 
 	(void)fds;
-	if (!m || n_fds ||
+	if (n_fds ||
 	    (m->kind != SANDBOX__IPC__V1__SCRAPE__KIND__KIND_NODE &&
 	     m->kind != SANDBOX__IPC__V1__SCRAPE__KIND__KIND_SANDBOXES))
 		return -1;
@@ -222,15 +216,11 @@ static void on_up(void *arg)
 	send_command(link, &m, link->fd);
 }
 
-static void on_down(const char *why, void *arg)
-{
-	(void)why; /* helper.c has said it */
-	(void)arg;
-}
-
-static const struct helper_ops ops = { .up = on_up,
-				       .down = on_down,
-				       .message = on_message };
+static const struct helper_ops ops = {
+	.report = &sandbox__ipc__v1__scrape__descriptor,
+	.up = on_up,
+	.message = on_message,
+};
 
 static struct metrics_link *link_new(struct engine *e)
 {
@@ -246,15 +236,14 @@ int metrics_link_new(struct engine *e, const char *program, uid_t uid,
 		     gid_t gid, struct metrics_link **ret, struct error *err)
 {
 	struct metrics_link *link = link_new(e);
-	char user[16], group[16];
-	const char *argv[] = { program, user, group, NULL };
+	const struct helper_program p = { .path = program,
+					  .uid = uid,
+					  .gid = gid };
 
-	snprintf(user, sizeof(user), "%u", uid);
-	snprintf(group, sizeof(group), "%u", gid);
 	if (api_bind_tcp("[metrics] listen", e->config->metrics_listen,
 			 !e->config->metrics_remote, &link->fd, err) < 0 ||
-	    helper_new(e->loop, "metrics", argv, &ops, link, &link->helper,
-		       err) < 0) {
+	    helper_new(e->loop, "metrics", &p, &ops, link, &link->helper, err) <
+		    0) {
 		metrics_link_free(link);
 		return -1;
 	}
@@ -280,8 +269,7 @@ struct metrics_link *metrics_link_free(struct metrics_link *link)
 {
 	if (!link)
 		return NULL;
-	list_for_each(&link->scrapes, s, struct scrape, link)
-	{
+	list_for_each (&link->scrapes, s, struct scrape, link) {
 		list_del(&s->link);
 		s->owner = NULL;
 	}

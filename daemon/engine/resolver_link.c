@@ -48,14 +48,10 @@ static struct packed pack(const Sandbox__Ipc__V1__ResolverCommand *cmd)
 	return p;
 }
 
-/* Between two resolvers nothing is sent: the next one is told everything. */
 static void send_packed(struct resolver_link *link, const struct packed *p,
 			const int *fds, size_t n_fds)
 {
-	struct error err;
-
-	if (helper_send(link->helper, p->data, p->len, fds, n_fds, &err) < 0)
-		log_debug("tell the resolver: %s", err.msg);
+	helper_tell_packed(link->helper, p->data, p->len, fds, n_fds);
 }
 
 static void on_up(void *arg)
@@ -68,12 +64,6 @@ static void on_up(void *arg)
 		if (link->guests[i].data)
 			send_packed(link, &link->guests[i], NULL, 0);
 	}
-}
-
-static void on_down(const char *why, void *arg)
-{
-	(void)why;
-	(void)arg;
 }
 
 static bool is_printable(const char *s, size_t max)
@@ -96,8 +86,6 @@ static int on_learn(struct resolver_link *link,
 	struct resolver_learn learn = { .slot = msg->slot,
 					.generation = msg->generation,
 					.name = msg->name };
-	_cleanup_free_ uint8_t *data = NULL;
-	struct packed p;
 
 	if (msg->slot >= SLOT_MAX || msg->n_rules > RESOLVER_RULES_MAX ||
 	    msg->n_addresses > RESOLVER_ADDRESSES_MAX ||
@@ -118,9 +106,7 @@ static int on_learn(struct resolver_link *link,
 			    link->ops->learn(&learn, link->arg);
 	cmd.body_case = SANDBOX__IPC__V1__RESOLVER_COMMAND__BODY_LEARNED;
 	cmd.learned = &learned;
-	p = pack(&cmd);
-	data = p.data;
-	send_packed(link, &p, NULL, 0);
+	helper_tell(link->helper, &cmd.base, NULL, 0);
 	return 0;
 }
 
@@ -137,36 +123,32 @@ static int on_denied(struct resolver_link *link,
 	return 0;
 }
 
-static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+static int on_message(const ProtobufCMessage *m, int *fds, size_t n_fds,
 		      void *arg)
 {
+	const Sandbox__Ipc__V1__ResolverReport *msg =
+		(const Sandbox__Ipc__V1__ResolverReport *)m;
 	struct resolver_link *link = arg;
-	Sandbox__Ipc__V1__ResolverReport *msg =
-		sandbox__ipc__v1__resolver_report__unpack(NULL, len, data);
-	int r = -1;
 
 	(void)fds;
 	(void)n_fds;
-	if (!msg)
-		return -1;
 	switch (msg->body_case) {
 	case SANDBOX__IPC__V1__RESOLVER_REPORT__BODY_LEARN:
-		r = on_learn(link, msg->learn);
-		break;
+		return on_learn(link, msg->learn);
 	case SANDBOX__IPC__V1__RESOLVER_REPORT__BODY_DENIED:
-		r = on_denied(link, msg->denied);
-		break;
+		return on_denied(link, msg->denied);
 	case SANDBOX__IPC__V1__RESOLVER_REPORT__BODY__NOT_SET:
 	case _SANDBOX__IPC__V1__RESOLVER_REPORT__BODY__CASE_IS_INT_SIZE:
 		break;
 	}
-	sandbox__ipc__v1__resolver_report__free_unpacked(msg, NULL);
-	return r;
+	return -1;
 }
 
-static const struct helper_ops helper_ops = { .up = on_up,
-					      .down = on_down,
-					      .message = on_message };
+static const struct helper_ops helper_ops = {
+	.report = &sandbox__ipc__v1__resolver_report__descriptor,
+	.up = on_up,
+	.message = on_message,
+};
 
 /* "192.0.2.1" or "192.0.2.1:5353". */
 static int parse_upstream(const char *text, Sandbox__Ipc__V1__Upstream *ret,
@@ -311,15 +293,14 @@ int resolver_link_new(struct loop *loop, const struct net_config *config,
 		      void *arg, struct resolver_link **ret, struct error *err)
 {
 	struct resolver_link *link;
-	char uid[16], gid[16];
-	const char *argv[] = { config->resolver_path, uid, gid, NULL };
+	const struct helper_program program = { .path = config->resolver_path,
+						.uid = config->resolver_uid,
+						.gid = config->resolver_gid };
 
-	snprintf(uid, sizeof(uid), "%u", config->resolver_uid);
-	snprintf(gid, sizeof(gid), "%u", config->resolver_gid);
 	if (link_new(config, sockets, ops, arg, &link, err) < 0)
 		return -1;
-	if (helper_new(loop, "resolver", argv, &helper_ops, link, &link->helper,
-		       err) < 0) {
+	if (helper_new(loop, "resolver", &program, &helper_ops, link,
+		       &link->helper, err) < 0) {
 		resolver_link_free(link);
 		return -1;
 	}
@@ -417,8 +398,6 @@ void resolver_link_remove(struct resolver_link *link, uint32_t slot)
 		SANDBOX__IPC__V1__REMOVE_GUEST__INIT;
 	Sandbox__Ipc__V1__ResolverCommand cmd =
 		SANDBOX__IPC__V1__RESOLVER_COMMAND__INIT;
-	_cleanup_free_ uint8_t *data = NULL;
-	struct packed p;
 
 	if (slot >= SLOT_MAX || !link->guests[slot].data)
 		return;
@@ -428,9 +407,7 @@ void resolver_link_remove(struct resolver_link *link, uint32_t slot)
 	gone.slot = slot;
 	cmd.body_case = SANDBOX__IPC__V1__RESOLVER_COMMAND__BODY_REMOVE_GUEST;
 	cmd.remove_guest = &gone;
-	p = pack(&cmd);
-	data = p.data;
-	send_packed(link, &p, NULL, 0);
+	helper_tell(link->helper, &cmd.base, NULL, 0);
 }
 
 pid_t resolver_link_pid(const struct resolver_link *link)

@@ -27,14 +27,7 @@ struct splice_link {
 static void send_command(struct splice_link *link,
 			 const Sandbox__Ipc__V1__SpliceCommand *cmd, int fd)
 {
-	size_t len = sandbox__ipc__v1__splice_command__get_packed_size(cmd);
-	_cleanup_free_ uint8_t *data = xcalloc(1, len);
-	struct error err;
-
-	sandbox__ipc__v1__splice_command__pack(cmd, data);
-	if (helper_send(link->helper, data, len, &fd, fd >= 0 ? 1 : 0, &err) <
-	    0)
-		log_debug("tell the splice: %s", err.msg);
+	helper_tell(link->helper, &cmd->base, &fd, fd >= 0 ? 1 : 0);
 }
 
 static void on_up(void *arg)
@@ -130,39 +123,35 @@ static int on_closed(struct splice_link *link,
 	return 0;
 }
 
-static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+static int on_message(const ProtobufCMessage *m, int *fds, size_t n_fds,
 		      void *arg)
 {
+	const Sandbox__Ipc__V1__SpliceReport *msg =
+		(const Sandbox__Ipc__V1__SpliceReport *)m;
 	struct splice_link *link = arg;
-	Sandbox__Ipc__V1__SpliceReport *msg =
-		sandbox__ipc__v1__splice_report__unpack(NULL, len, data);
-	int r = -1;
 
 	(void)fds;
 	(void)n_fds;
-	if (!msg)
-		return -1;
 	switch (msg->body_case) {
 	case SANDBOX__IPC__V1__SPLICE_REPORT__BODY_ASK:
-		r = on_ask(link, msg->ask);
-		break;
+		return on_ask(link, msg->ask);
 	case SANDBOX__IPC__V1__SPLICE_REPORT__BODY_DENIED:
-		r = on_denied(link, msg->denied);
-		break;
+		return on_denied(link, msg->denied);
 	case SANDBOX__IPC__V1__SPLICE_REPORT__BODY_CLOSED:
-		r = on_closed(link, msg->closed);
-		break;
+		return on_closed(link, msg->closed);
 	case SANDBOX__IPC__V1__SPLICE_REPORT__BODY__NOT_SET:
 	case _SANDBOX__IPC__V1__SPLICE_REPORT__BODY__CASE_IS_INT_SIZE:
 		break;
 	}
-	sandbox__ipc__v1__splice_report__free_unpacked(msg, NULL);
-	return r;
+	return -1;
 }
 
-static const struct helper_ops helper_ops = { .up = on_up,
-					      .down = on_down,
-					      .message = on_message };
+static const struct helper_ops helper_ops = {
+	.report = &sandbox__ipc__v1__splice_report__descriptor,
+	.up = on_up,
+	.down = on_down,
+	.message = on_message,
+};
 
 static struct splice_link *alloc(const struct net_config *config, int listener,
 				 const struct splice_link_ops *ops, void *arg)
@@ -186,13 +175,12 @@ int splice_link_new(struct loop *loop, const struct net_config *config,
 		    struct splice_link **ret, struct error *err)
 {
 	struct splice_link *link = alloc(config, listener, ops, arg);
-	char uid[16], gid[16];
-	const char *argv[] = { config->splice_path, uid, gid, NULL };
+	const struct helper_program program = { .path = config->splice_path,
+						.uid = config->splice_uid,
+						.gid = config->splice_gid };
 
-	snprintf(uid, sizeof(uid), "%u", config->splice_uid);
-	snprintf(gid, sizeof(gid), "%u", config->splice_gid);
-	if (helper_new(loop, "splice", argv, &helper_ops, link, &link->helper,
-		       err) < 0) {
+	if (helper_new(loop, "splice", &program, &helper_ops, link,
+		       &link->helper, err) < 0) {
 		splice_link_free(link, false);
 		return -1;
 	}

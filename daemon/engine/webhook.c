@@ -47,13 +47,7 @@ static void send_command(struct webhook *w,
 			 const Sandbox__Ipc__V1__WebhookCommand *m,
 			 const int *fds, size_t n)
 {
-	_cleanup_free_ uint8_t *buf = NULL;
-	struct error err;
-	size_t len;
-
-	buf = pb_pack(&m->base, &len);
-	if (helper_send(w->helper, buf, len, fds, n, &err) < 0)
-		log_debug("a message to webhook is lost: %s", err.msg);
+	helper_tell(w->helper, &m->base, fds, n);
 }
 
 /* ---- what it is told ---- */
@@ -137,7 +131,7 @@ static void count_lost(struct webhook *w)
 	log_id(LOG_LEVEL_WARN, LOG_ID_WEBHOOK_LOST,
 	       "webhook: %" PRIu64 " events were not taken in time and are "
 	       "kept no longer",
-		 oldest - 1 - w->stats.cursor);
+	       oldest - 1 - w->stats.cursor);
 	w->stats.lost += oldest - 1 - w->stats.cursor;
 	w->stats.cursor = oldest - 1;
 }
@@ -214,23 +208,23 @@ static int on_next(struct webhook *w, const Sandbox__Ipc__V1__WebhookNext *m)
 		return -1;
 	if (m->acked > w->stats.cursor)
 		keep_cursor(w, m->acked);
-	w->limit = m->limit && m->limit < c->webhook_batch ? m->limit
-							   : c->webhook_batch;
+	w->limit = m->limit && m->limit < c->webhook_batch ? m->limit :
+							     c->webhook_batch;
 	w->asked = true;
 	if (!w->engine->stopping)
 		answer(w);
 	return 0;
 }
 
-static int on_message(const uint8_t *data, size_t len, int *fds, size_t n_fds,
+static int on_message(const ProtobufCMessage *report, int *fds, size_t n_fds,
 		      void *arg)
 {
-	_cleanup_pb_ Sandbox__Ipc__V1__WebhookReport *m =
-		sandbox__ipc__v1__webhook_report__unpack(NULL, len, data);
+	const Sandbox__Ipc__V1__WebhookReport *m =
+		(const Sandbox__Ipc__V1__WebhookReport *)report;
 	struct webhook *w = arg;
 
 	(void)fds;
-	if (!m || n_fds)
+	if (n_fds)
 		return -1;
 	switch (m->body_case) {
 	case SANDBOX__IPC__V1__WEBHOOK_REPORT__BODY_NEXT:
@@ -260,9 +254,12 @@ static void on_down(const char *why, void *arg)
 	w->asked = false;
 }
 
-static const struct helper_ops ops = { .up = on_up,
-				       .down = on_down,
-				       .message = on_message };
+static const struct helper_ops ops = {
+	.report = &sandbox__ipc__v1__webhook_report__descriptor,
+	.up = on_up,
+	.down = on_down,
+	.message = on_message,
+};
 
 /* ---- its life ---- */
 
@@ -283,27 +280,23 @@ static void read_cursor(struct webhook *w)
 int webhook_new(struct engine *e, struct webhook **ret, struct error *err)
 {
 	struct webhook *w;
-	_cleanup_free_ char *program =
+	_cleanup_free_ char *path =
 		xasprintf("%s/sandboxd-webhook", e->config->libexec);
-	char user[16], group[16];
-	const char *argv[] = { program, user, group, NULL };
+	struct helper_program program = { .path = path };
 	int fds[2], n;
-	uid_t uid;
-	gid_t gid;
 
-	if (engine_find_user(e->config->webhook_user, &uid, &gid, err) < 0)
+	if (engine_find_user(e->config->webhook_user, &program.uid,
+			     &program.gid, err) < 0)
 		return -1;
 	n = open_files(e->config, fds, err);
 	if (n < 0)
 		return -1;
 	for (int i = 0; i < n; i++)
 		close(fds[i]);
-	snprintf(user, sizeof(user), "%u", uid);
-	snprintf(group, sizeof(group), "%u", gid);
 	w = xcalloc(1, sizeof(*w));
 	w->engine = e;
 	read_cursor(w);
-	if (helper_new(e->loop, "webhook", argv, &ops, w, &w->helper, err) <
+	if (helper_new(e->loop, "webhook", &program, &ops, w, &w->helper, err) <
 	    0) {
 		webhook_free(w);
 		return -1;

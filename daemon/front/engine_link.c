@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/ipc.h"
+#include "base/ipc_message.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -77,8 +78,8 @@ static void refuse_all(struct engine_link *link, const char *why)
 	st.retry_ms = 1000;
 	for (size_t i = 0; i < BUCKETS; i++) {
 		while (!list_empty(&link->requests[i])) {
-			struct request *r = list_entry(
-				link->requests[i].next, struct request, link);
+			struct request *r = list_entry(link->requests[i].next,
+						       struct request, link);
 			engine_answer_fn answer = r->answer;
 			void *arg = r->arg;
 
@@ -161,13 +162,10 @@ unsigned int engine_waiting(const struct engine_link *link)
 static int send_message(struct engine_link *link,
 			Sandbox__Ipc__V1__FrontMessage *m, int fd)
 {
-	_cleanup_free_ uint8_t *buf = NULL;
-	size_t len;
-
 	if (link->dead)
 		return -1;
-	buf = wire_pack(&m->base, &len);
-	return ipc_send(link->ipc, buf, len, &fd, fd >= 0 ? 1 : 0, NULL);
+	return ipc_send_message(link->ipc, &m->base, &fd, fd >= 0 ? 1 : 0,
+				NULL);
 }
 
 /* What could not be sent is answered from here. */
@@ -202,7 +200,8 @@ uint64_t engine_call(struct engine_link *link, const char *method,
 		     const char *identity, const uint8_t *req, size_t len,
 		     int fd, engine_answer_fn answer, void *arg)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__Call call = SANDBOX__IPC__V1__CALL__INIT;
 	Sandbox__Ipc__V1__Peer peer = SANDBOX__IPC__V1__PEER__INIT;
 
@@ -219,7 +218,8 @@ uint64_t engine_acquire(struct engine_link *link, const char *sandbox_id,
 			const char *identity, engine_answer_fn answer,
 			void *arg)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__Acquire acquire = SANDBOX__IPC__V1__ACQUIRE__INIT;
 	Sandbox__Ipc__V1__Peer peer = SANDBOX__IPC__V1__PEER__INIT;
 
@@ -235,7 +235,8 @@ uint64_t engine_read_events(struct engine_link *link,
 			    Sandbox__Ipc__V1__ReadEvents *read,
 			    engine_answer_fn answer, void *arg)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 
 	m.body_case = SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_READ_EVENTS;
 	m.read_events = read;
@@ -244,7 +245,8 @@ uint64_t engine_read_events(struct engine_link *link,
 
 void engine_cancel(struct engine_link *link, uint64_t call_id)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__Cancel cancel = SANDBOX__IPC__V1__CANCEL__INIT;
 
 	cancel.call_id = call_id;
@@ -255,7 +257,8 @@ void engine_cancel(struct engine_link *link, uint64_t call_id)
 
 void engine_release(struct engine_link *link, uint64_t lease)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__Release release = SANDBOX__IPC__V1__RELEASE__INIT;
 
 	release.lease = lease;
@@ -266,7 +269,8 @@ void engine_release(struct engine_link *link, uint64_t lease)
 
 void engine_activity(struct engine_link *link, const char *sandbox_id)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__Activity activity = SANDBOX__IPC__V1__ACTIVITY__INIT;
 
 	activity.sandbox_id = (char *)sandbox_id;
@@ -278,7 +282,8 @@ void engine_activity(struct engine_link *link, const char *sandbox_id)
 void engine_link_lost(struct engine_link *link, const char *key,
 		      uint64_t generation, const char *why)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__LinkLost lost = SANDBOX__IPC__V1__LINK_LOST__INIT;
 
 	lost.sandbox_id = (char *)key;
@@ -292,7 +297,8 @@ void engine_link_lost(struct engine_link *link, const char *key,
 void engine_event(struct engine_link *link, const char *sandbox_id,
 		  const char *type, const struct engine_pair *data, size_t n)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__ReportEvent event =
 		SANDBOX__IPC__V1__REPORT_EVENT__INIT;
 	Sandbox__Ipc__V1__ReportEvent__DataEntry
@@ -318,7 +324,8 @@ void engine_event(struct engine_link *link, const char *sandbox_id,
 void engine_reply(struct engine_link *link, uint64_t id,
 		  const struct grpc_status *st, const uint8_t *data, size_t len)
 {
-	Sandbox__Ipc__V1__FrontMessage m = SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
 	Sandbox__Ipc__V1__Reply reply = SANDBOX__IPC__V1__REPLY__INIT;
 	Sandbox__Ipc__V1__Status status;
 

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/ipc.h"
+#include "base/ipc_message.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -19,7 +19,7 @@
 
 struct server {
 	struct loop *loop;
-	struct ipc *ipc;
+	struct engine_end *engine;
 	struct http *http;
 	uint64_t last_id;
 	struct {
@@ -33,18 +33,15 @@ static void on_ask(enum http_page page, void *arg)
 {
 	struct server *server = arg;
 	Sandbox__Ipc__V1__Scrape m = SANDBOX__IPC__V1__SCRAPE__INIT;
-	uint8_t buf[64];
-	size_t len;
 
 	free(TAKE_PTR(server->asked[page].text));
 	server->asked[page].len = 0;
 	server->asked[page].id = ++server->last_id;
 	m.id = server->last_id;
-	m.kind = page == HTTP_NODE
-			 ? SANDBOX__IPC__V1__SCRAPE__KIND__KIND_NODE
-			 : SANDBOX__IPC__V1__SCRAPE__KIND__KIND_SANDBOXES;
-	len = sandbox__ipc__v1__scrape__pack(&m, buf);
-	ipc_send(server->ipc, buf, len, NULL, 0, NULL);
+	m.kind = page == HTTP_NODE ?
+			 SANDBOX__IPC__V1__SCRAPE__KIND__KIND_NODE :
+			 SANDBOX__IPC__V1__SCRAPE__KIND__KIND_SANDBOXES;
+	engine_end_report(server->engine, &m.base);
 }
 
 static void on_answer(struct server *server,
@@ -89,34 +86,29 @@ static void on_listen(struct server *server, int *fds, size_t n_fds)
 	loop_stop(server->loop, 1);
 }
 
-static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
-		       int *fds, size_t n_fds, void *arg)
+static void on_command(ProtobufCMessage *m, int *fds, size_t n_fds, void *arg)
 {
-	Sandbox__Ipc__V1__MetricsCommand *m =
-		sandbox__ipc__v1__metrics_command__unpack(NULL, len, data);
+	const Sandbox__Ipc__V1__MetricsCommand *msg =
+		(const Sandbox__Ipc__V1__MetricsCommand *)m;
 	struct server *server = arg;
 
-	(void)ipc;
-	if (m && m->body_case == SANDBOX__IPC__V1__METRICS_COMMAND__BODY_LISTEN)
+	switch (msg->body_case) {
+	case SANDBOX__IPC__V1__METRICS_COMMAND__BODY_LISTEN:
 		on_listen(server, fds, n_fds);
-	else if (m &&
-		 m->body_case == SANDBOX__IPC__V1__METRICS_COMMAND__BODY_ANSWER)
-		on_answer(server, m->answer);
-	if (m)
-		sandbox__ipc__v1__metrics_command__free_unpacked(m, NULL);
+		break;
+	case SANDBOX__IPC__V1__METRICS_COMMAND__BODY_ANSWER:
+		on_answer(server, msg->answer);
+		break;
+	case SANDBOX__IPC__V1__METRICS_COMMAND__BODY__NOT_SET:
+	case _SANDBOX__IPC__V1__METRICS_COMMAND__BODY__CASE_IS_INT_SIZE:
+		break;
+	}
 }
 
-static void on_closed(struct ipc *ipc, const char *why, void *arg)
-{
-	struct server *server = arg;
-
-	(void)ipc;
-	(void)why;
-	loop_stop(server->loop, 0);
-}
-
-static const struct ipc_ops ipc_ops = { .message = on_message,
-					.closed = on_closed };
+static const struct engine_end_ops engine_ops = {
+	.command = &sandbox__ipc__v1__metrics_command__descriptor,
+	.message = on_command,
+};
 
 int server_new(struct loop *loop, int ipc_fd, struct server **ret,
 	       struct error *err)
@@ -124,7 +116,8 @@ int server_new(struct loop *loop, int ipc_fd, struct server **ret,
 	struct server *server = xcalloc(1, sizeof(*server));
 
 	server->loop = loop;
-	if (ipc_new(loop, ipc_fd, &ipc_ops, server, &server->ipc, err) < 0) {
+	if (engine_end_new(loop, ipc_fd, &engine_ops, server, &server->engine,
+			   err) < 0) {
 		free(server);
 		return -1;
 	}
@@ -137,7 +130,7 @@ struct server *server_free(struct server *server)
 	if (!server)
 		return NULL;
 	http_free(server->http);
-	ipc_free(server->ipc);
+	engine_end_free(server->engine);
 	for (int i = 0; i < HTTP_PAGES; i++)
 		free(server->asked[i].text);
 	free(server);

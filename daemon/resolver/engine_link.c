@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/ipc.h"
+#include "base/ipc_message.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -28,24 +28,13 @@
 
 struct engine_link {
 	struct loop *loop;
-	struct ipc *ipc;
+	struct engine_end *engine;
 	struct guests *guests;
 	struct upstreams *up;
 	struct lookups *lookups;
 	struct serve *serve;
 	struct refused *refused;
 };
-
-static void report(struct engine_link *link,
-		   const Sandbox__Ipc__V1__ResolverReport *msg)
-{
-	size_t len = sandbox__ipc__v1__resolver_report__get_packed_size(msg);
-	_cleanup_free_ uint8_t *buf = xcalloc(1, len);
-
-	sandbox__ipc__v1__resolver_report__pack(msg, buf);
-	/* If the engine is gone its end is noticed in on_closed(). */
-	ipc_send(link->ipc, buf, len, NULL, 0, NULL);
-}
 
 static void report_denied(struct engine_link *link, struct guest *g,
 			  const char *target, uint16_t port, uint32_t protocol,
@@ -65,7 +54,7 @@ static void report_denied(struct engine_link *link, struct guest *g,
 	denied.rule = (char *)rule;
 	msg.body_case = SANDBOX__IPC__V1__RESOLVER_REPORT__BODY_DENIED;
 	msg.denied = &denied;
-	report(link, &msg);
+	engine_end_report(link->engine, &msg.base);
 }
 
 static void on_name_denied(struct guest *g, const char *name, const char *rule,
@@ -92,6 +81,7 @@ static void on_learn(uint64_t id, const struct guest *g, const uint16_t *rules,
 		     size_t n_rules, const struct dns_address *addresses,
 		     size_t n_addresses, const char *name, void *arg)
 {
+	struct engine_link *link = arg;
 	Sandbox__Ipc__V1__LearnedAddress entries[DNS_ADDRESSES_MAX];
 	Sandbox__Ipc__V1__LearnedAddress *list[DNS_ADDRESSES_MAX];
 	Sandbox__Ipc__V1__Learn learn = SANDBOX__IPC__V1__LEARN__INIT;
@@ -117,7 +107,7 @@ static void on_learn(uint64_t id, const struct guest *g, const uint16_t *rules,
 	learn.name = (char *)name;
 	msg.body_case = SANDBOX__IPC__V1__RESOLVER_REPORT__BODY_LEARN;
 	msg.learn = &learn;
-	report(arg, &msg);
+	engine_end_report(link->engine, &msg.base);
 }
 
 static const struct lookup_ops lookup_ops = { .learn = on_learn,
@@ -128,9 +118,9 @@ static void set_names(struct engine_link *link,
 {
 	size_t n_hosts =
 		setup->n_hosts < HOSTS_MAX ? setup->n_hosts : HOSTS_MAX;
-	size_t n_ranges = setup->n_private_allowed < RANGES_MAX
-				  ? setup->n_private_allowed
-				  : RANGES_MAX;
+	size_t n_ranges = setup->n_private_allowed < RANGES_MAX ?
+				  setup->n_private_allowed :
+				  RANGES_MAX;
 	struct static_host *hosts = xcalloc(n_hosts, sizeof(*hosts));
 	struct address_range *ranges = xcalloc(n_ranges, sizeof(*ranges));
 	struct sockaddr_in servers[UPSTREAMS_MAX] = { 0 };
@@ -198,19 +188,12 @@ static void on_set_guest(struct engine_link *link,
 		   set->address, set->default_allow, rules, n);
 }
 
-static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
-		       int *fds, size_t n_fds, void *arg)
+static void on_command(ProtobufCMessage *m, int *fds, size_t n_fds, void *arg)
 {
+	const Sandbox__Ipc__V1__ResolverCommand *msg =
+		(const Sandbox__Ipc__V1__ResolverCommand *)m;
 	struct engine_link *link = arg;
-	Sandbox__Ipc__V1__ResolverCommand *msg =
-		sandbox__ipc__v1__resolver_command__unpack(NULL, len, data);
 
-	(void)ipc;
-	if (!msg) {
-		log_err("the engine sent what is not a command");
-		loop_stop(link->loop, 1);
-		return;
-	}
 	switch (msg->body_case) {
 	case SANDBOX__IPC__V1__RESOLVER_COMMAND__BODY_SETUP:
 		on_setup(link, msg->setup, fds, n_fds);
@@ -229,20 +212,12 @@ static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
 	case _SANDBOX__IPC__V1__RESOLVER_COMMAND__BODY__CASE_IS_INT_SIZE:
 		break;
 	}
-	sandbox__ipc__v1__resolver_command__free_unpacked(msg, NULL);
 }
 
-static void on_closed(struct ipc *ipc, const char *why, void *arg)
-{
-	struct engine_link *link = arg;
-
-	(void)ipc;
-	(void)why;
-	loop_stop(link->loop, 0);
-}
-
-static const struct ipc_ops ipc_ops = { .message = on_message,
-					.closed = on_closed };
+static const struct engine_end_ops engine_ops = {
+	.command = &sandbox__ipc__v1__resolver_command__descriptor,
+	.message = on_command,
+};
 
 int engine_link_new(struct loop *loop, int fd, struct engine_link **ret,
 		    struct error *err)
@@ -254,7 +229,8 @@ int engine_link_new(struct loop *loop, int fd, struct engine_link **ret,
 	link->up = upstreams_new(loop);
 	link->lookups =
 		lookups_new(loop, link->guests, link->up, &lookup_ops, link);
-	if (ipc_new(loop, fd, &ipc_ops, link, &link->ipc, err) < 0) {
+	if (engine_end_new(loop, fd, &engine_ops, link, &link->engine, err) <
+	    0) {
 		engine_link_free(link);
 		return -1;
 	}
@@ -271,7 +247,7 @@ struct engine_link *engine_link_free(struct engine_link *link)
 	refused_free(link->refused);
 	upstreams_free(link->up);
 	guests_free(link->guests);
-	ipc_free(link->ipc);
+	engine_end_free(link->engine);
 	free(link);
 	return NULL;
 }

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/ipc.h"
+#include "base/ipc_message.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -18,25 +18,13 @@
 
 struct engine_link {
 	struct loop *loop;
-	struct ipc *ipc;
+	struct engine_end *engine;
 	struct flows *flows;
 };
 
-static void report(struct engine_link *link,
-		   const Sandbox__Ipc__V1__SpliceReport *msg)
-{
-	size_t len = sandbox__ipc__v1__splice_report__get_packed_size(msg);
-	_cleanup_free_ uint8_t *buf = xcalloc(1, len);
-
-	if (!link->ipc)
-		return;
-	sandbox__ipc__v1__splice_report__pack(msg, buf);
-	/* If the engine is gone its end is noticed in on_closed(). */
-	ipc_send(link->ipc, buf, len, NULL, 0, NULL);
-}
-
 static void on_ask(const struct flow_info *info, const char *name, void *arg)
 {
+	struct engine_link *link = arg;
 	Sandbox__Ipc__V1__SpliceAsk ask = SANDBOX__IPC__V1__SPLICE_ASK__INIT;
 	Sandbox__Ipc__V1__SpliceReport msg =
 		SANDBOX__IPC__V1__SPLICE_REPORT__INIT;
@@ -49,12 +37,13 @@ static void on_ask(const struct flow_info *info, const char *name, void *arg)
 	ask.name = (char *)name;
 	msg.body_case = SANDBOX__IPC__V1__SPLICE_REPORT__BODY_ASK;
 	msg.ask = &ask;
-	report(arg, &msg);
+	engine_end_report(link->engine, &msg.base);
 }
 
 static void on_denied(const struct flow_info *info, const char *name,
 		      const char *why, void *arg)
 {
+	struct engine_link *link = arg;
 	Sandbox__Ipc__V1__SpliceDenied denied =
 		SANDBOX__IPC__V1__SPLICE_DENIED__INIT;
 	Sandbox__Ipc__V1__SpliceReport msg =
@@ -68,7 +57,7 @@ static void on_denied(const struct flow_info *info, const char *name,
 	denied.why = (char *)why;
 	msg.body_case = SANDBOX__IPC__V1__SPLICE_REPORT__BODY_DENIED;
 	msg.denied = &denied;
-	report(arg, &msg);
+	engine_end_report(link->engine, &msg.base);
 }
 
 static void say_closed(struct engine_link *link, uint64_t id, uint32_t slot)
@@ -82,7 +71,7 @@ static void say_closed(struct engine_link *link, uint64_t id, uint32_t slot)
 	closed.slot = slot;
 	msg.body_case = SANDBOX__IPC__V1__SPLICE_REPORT__BODY_CLOSED;
 	msg.closed = &closed;
-	report(link, &msg);
+	engine_end_report(link->engine, &msg.base);
 }
 
 static void on_flow_closed(const struct flow_info *info, void *arg)
@@ -131,19 +120,12 @@ static void on_answer(struct engine_link *link,
 		say_closed(link, answer->id, answer->slot);
 }
 
-static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
-		       int *fds, size_t n_fds, void *arg)
+static void on_command(ProtobufCMessage *m, int *fds, size_t n_fds, void *arg)
 {
+	const Sandbox__Ipc__V1__SpliceCommand *msg =
+		(const Sandbox__Ipc__V1__SpliceCommand *)m;
 	struct engine_link *link = arg;
-	Sandbox__Ipc__V1__SpliceCommand *msg =
-		sandbox__ipc__v1__splice_command__unpack(NULL, len, data);
 
-	(void)ipc;
-	if (!msg) {
-		log_err("the engine sent what is not a command");
-		loop_stop(link->loop, 1);
-		return;
-	}
 	switch (msg->body_case) {
 	case SANDBOX__IPC__V1__SPLICE_COMMAND__BODY_SETUP:
 		on_setup(link, msg->setup, fds, n_fds);
@@ -160,16 +142,12 @@ static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
 	case _SANDBOX__IPC__V1__SPLICE_COMMAND__BODY__CASE_IS_INT_SIZE:
 		break;
 	}
-	sandbox__ipc__v1__splice_command__free_unpacked(msg, NULL);
 }
 
-static void on_closed(struct ipc *ipc, const char *why, void *arg)
+static void on_engine_gone(void *arg)
 {
 	struct engine_link *link = arg;
 
-	(void)ipc;
-	(void)why;
-	link->ipc = ipc_free(link->ipc);
 	if (!link->flows) {
 		loop_stop(link->loop, 0);
 		return;
@@ -179,8 +157,11 @@ static void on_closed(struct ipc *ipc, const char *why, void *arg)
 	flows_stop(link->flows);
 }
 
-static const struct ipc_ops ipc_ops = { .message = on_message,
-					.closed = on_closed };
+static const struct engine_end_ops engine_ops = {
+	.command = &sandbox__ipc__v1__splice_command__descriptor,
+	.message = on_command,
+	.gone = on_engine_gone,
+};
 
 int engine_link_new(struct loop *loop, int fd, struct engine_link **ret,
 		    struct error *err)
@@ -188,7 +169,8 @@ int engine_link_new(struct loop *loop, int fd, struct engine_link **ret,
 	struct engine_link *link = xcalloc(1, sizeof(*link));
 
 	link->loop = loop;
-	if (ipc_new(loop, fd, &ipc_ops, link, &link->ipc, err) < 0) {
+	if (engine_end_new(loop, fd, &engine_ops, link, &link->engine, err) <
+	    0) {
 		engine_link_free(link);
 		return -1;
 	}
@@ -201,7 +183,7 @@ struct engine_link *engine_link_free(struct engine_link *link)
 	if (!link)
 		return NULL;
 	flows_free(link->flows);
-	ipc_free(link->ipc);
+	engine_end_free(link->engine);
 	free(link);
 	return NULL;
 }

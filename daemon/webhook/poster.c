@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/cloud_event.h"
 #include "base/error.h"
-#include "base/ipc.h"
+#include "base/ipc_message.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -35,8 +35,8 @@
 
 struct poster {
 	struct loop *loop;
-	struct ipc *ipc;
-	int ipc_fd; /* the ipc's: only to see its end */
+	struct engine_end *engine;
+	int engine_fd; /* the same: only to see its end */
 	Sandbox__Ipc__V1__WebhookSetup *setup;
 	uint8_t *secret;
 	size_t secret_len;
@@ -55,12 +55,9 @@ struct poster {
 
 /* ---- to the engine ---- */
 
-static void report(struct poster *p, Sandbox__Ipc__V1__WebhookReport *m)
+static void report(struct poster *p, const Sandbox__Ipc__V1__WebhookReport *m)
 {
-	uint8_t buf[64];
-	size_t len = sandbox__ipc__v1__webhook_report__pack(m, buf);
-
-	ipc_send(p->ipc, buf, len, NULL, 0, NULL);
+	engine_end_report(p->engine, &m->base);
 }
 
 static void ask_next(struct poster *p, uint64_t acked)
@@ -286,7 +283,7 @@ static void on_setup(struct poster *p, Sandbox__Ipc__V1__WebhookSetup *setup,
 	}
 	snprintf(agent, sizeof(agent), "sandboxd/%.32s", setup->version);
 	if (post_new(setup->url, agent, p->ca, p->ca_len, setup->timeout_ms,
-		     p->ipc_fd, &p->post, &err) < 0) {
+		     p->engine_fd, &p->post, &err) < 0) {
 		log_err("%s", err.msg);
 		return;
 	}
@@ -296,43 +293,38 @@ static void on_setup(struct poster *p, Sandbox__Ipc__V1__WebhookSetup *setup,
 		loop_timer(p->loop, &p->timer, loop_now_ms(), try_it, p);
 }
 
-static void on_message(struct ipc *ipc, const uint8_t *data, size_t len,
-		       int *fds, size_t n_fds, void *arg)
+static void on_command(ProtobufCMessage *m, int *fds, size_t n_fds, void *arg)
 {
-	Sandbox__Ipc__V1__WebhookCommand *m =
-		sandbox__ipc__v1__webhook_command__unpack(NULL, len, data);
+	Sandbox__Ipc__V1__WebhookCommand *msg =
+		(Sandbox__Ipc__V1__WebhookCommand *)m;
 	struct poster *p = arg;
 
-	(void)ipc;
-	if (!m)
-		return;
-	if (m->body_case == SANDBOX__IPC__V1__WEBHOOK_COMMAND__BODY_SETUP)
-		on_setup(p, TAKE_PTR(m->setup), fds, n_fds);
-	else if (m->body_case == SANDBOX__IPC__V1__WEBHOOK_COMMAND__BODY_EVENTS)
-		on_events(p, m->events);
-	sandbox__ipc__v1__webhook_command__free_unpacked(m, NULL);
+	switch (msg->body_case) {
+	case SANDBOX__IPC__V1__WEBHOOK_COMMAND__BODY_SETUP:
+		on_setup(p, TAKE_PTR(msg->setup), fds, n_fds);
+		break;
+	case SANDBOX__IPC__V1__WEBHOOK_COMMAND__BODY_EVENTS:
+		on_events(p, msg->events);
+		break;
+	case SANDBOX__IPC__V1__WEBHOOK_COMMAND__BODY__NOT_SET:
+	case _SANDBOX__IPC__V1__WEBHOOK_COMMAND__BODY__CASE_IS_INT_SIZE:
+		break;
+	}
 }
 
-static void on_closed(struct ipc *ipc, const char *why, void *arg)
-{
-	struct poster *p = arg;
+static const struct engine_end_ops engine_ops = {
+	.command = &sandbox__ipc__v1__webhook_command__descriptor,
+	.message = on_command,
+};
 
-	(void)ipc;
-	(void)why;
-	loop_stop(p->loop, 0);
-}
-
-static const struct ipc_ops ipc_ops = { .message = on_message,
-					.closed = on_closed };
-
-int poster_new(struct loop *loop, int ipc_fd, struct poster **ret,
+int poster_new(struct loop *loop, int fd, struct poster **ret,
 	       struct error *err)
 {
 	struct poster *p = xcalloc(1, sizeof(*p));
 
 	p->loop = loop;
-	p->ipc_fd = ipc_fd;
-	if (ipc_new(loop, ipc_fd, &ipc_ops, p, &p->ipc, err) < 0) {
+	p->engine_fd = fd;
+	if (engine_end_new(loop, fd, &engine_ops, p, &p->engine, err) < 0) {
 		free(p);
 		return -1;
 	}
@@ -346,7 +338,7 @@ struct poster *poster_free(struct poster *p)
 		return NULL;
 	sd_event_source_disable_unref(p->timer);
 	post_free(p->post);
-	ipc_free(p->ipc);
+	engine_end_free(p->engine);
 	if (p->setup)
 		sandbox__ipc__v1__webhook_setup__free_unpacked(p->setup, NULL);
 	forget_secret(p);
