@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BURST_BYTES_MIN (64u << 10)
-
 const struct netpol_keyed netpol_keyed_sets[] = {
 	{ NETPOL_BIND, NFPROTO_INET, false },
 	{ "slots", NFPROTO_INET, false },
@@ -109,19 +107,17 @@ static void limit_elems(struct nft_batch *b, bool add, const struct slot *slot)
 	one_elem(b, add, "limits-to", key, 16, to, true);
 }
 
+/* The kernel's bucket for bytes holds a second's worth and the burst beside it:
+ * without one, at most rate * (t + 1) bytes pass in any t seconds. The least rate
+ * is more than the largest packet.
+ */
 static void limit_bandwidth(struct nft_batch *b, const char *chain,
 			    uint32_t mbps)
 {
-	uint64_t bytes = (uint64_t)mbps * 125000;
-	uint64_t burst = bytes / 10;
 	struct nft_rule r;
 
-	if (burst < BURST_BYTES_MIN)
-		burst = BURST_BYTES_MIN;
-	if (burst > UINT32_MAX)
-		burst = UINT32_MAX;
 	nft_rule_begin(&r, b, chain);
-	nft_limit_bytes(&r, bytes, (uint32_t)burst, true);
+	nft_limit_bytes(&r, (uint64_t)mbps * 125000, 0, true);
 	rule_drop(&r);
 }
 

@@ -21,6 +21,10 @@ MODULES = ["test_packets", "test_names", "test_splice", "test_life"]
 TESTS = []
 MARK = b"sandboxd-net-test-mark"
 SECONDS = 120
+# What is refused at once is not left to a timer: the shortest is 5 s. No test
+# asks for more of a machine that is slow or busy; where it is the speed that
+# is promised the best of a few tries counts (best_of).
+AT_ONCE = 3.0
 
 
 def test(*breaks, seconds=SECONDS):
@@ -167,6 +171,18 @@ def sent(rig, guest, frames, seconds=0.15):
     in_ns(guest, send_frames, frames)
     time.sleep(seconds)
     return sniffer.count()
+
+
+def best_of(tries, limit, fn):
+    """The least that fn() returns, of so many tries at most: the first below
+    @limit ends it."""
+    best = None
+    for _ in range(tries):
+        took = fn()
+        best = took if best is None else min(best, took)
+        if best < limit:
+            break
+    return best
 
 
 def allow_all(rig, n=0):

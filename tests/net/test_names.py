@@ -100,7 +100,7 @@ def flood_of_names(seconds):
     s.connect((GATEWAY, 53))
     end = time.monotonic() + seconds
     n = 0
-    while time.monotonic() < end:
+    while n < 2000 or time.monotonic() < end:
         for _ in range(50):
             n += 1
             try:
@@ -121,7 +121,6 @@ def n12_a_tunnel_through_an_allowed_zone_is_thin(rig):
     time.sleep(0.2)
     seconds = time.monotonic() - start
     asked = rig.queries()
-    assert n > 1000
     assert all(q.endswith(" 1") for q in asked), asked[:5]
     assert len(asked) <= 100 + 50 * seconds + 5, (len(asked), seconds)
 
@@ -286,7 +285,7 @@ def an_address_is_open_for_its_ttl_within_bounds_and_a_grace(rig):
     assert got == {"203.0.113.11": 360, "203.0.113.10": 3900}, got
 
 
-SHORT = "1000,2000,1000,300,400,50"  # open for 2 s, renewed every 0.3 s
+SHORT = "1500,3000,1500,300,400,50"  # open for 3 s, renewed every 0.3 s
 
 
 @test(engine(times=SHORT.replace(",300,", ",3600000,")))

@@ -6,6 +6,7 @@ sites at one address and a third at another. They note what reaches them.
 """
 import hashlib
 import http.server
+import itertools
 import ssl
 import threading
 
@@ -266,7 +267,7 @@ def n14_a_site_is_reached_by_its_name(rig):
     g = guest(rig)
     got, took = in_ns(g, tls, SITE, "site.test")
     assert got == b"hello", got
-    assert took < 1
+    assert took < AT_ONCE
     assert in_ns(g, tls, FAR, "FAR.test")[0] == b"hello"
     got, _ = in_ns(g, raw, SITE, 80, get("Site.test:80"))
     assert b"200 OK" in got and got.endswith(b"hellotimeout"), got
@@ -278,11 +279,11 @@ def n14_another_site_at_the_address_is_refused_at_once(rig):
     g = guest(rig)
     got, took = in_ns(g, tls, SITE, "twin.test")
     assert "ALERT_ACCESS_DENIED" in str(got), got
-    assert took < 0.3, took
+    assert took < AT_ONCE, took
     got, took = in_ns(g, raw, SITE, 80, get("twin.test"))
     assert got.startswith(b"HTTP/1.1 403 ") and b"'twin.test'" in got, got
     assert got.count(b"\n", got.index(b"\r\n\r\n") + 4) == 1
-    assert took < 0.3, took
+    assert took < AT_ONCE, took
     assert arrived() == [], arrived()
     listed = denials(rig)
     for port in (443, 80):
@@ -423,7 +424,7 @@ def n15_hellos_without_one_clear_name_are_refused_at_once(rig):
     for why, wire in HELLOS.items():
         got, took = in_ns(g, raw, SITE, 443, wire)
         assert is_alert(got), (why, got)
-        assert took < 0.3, (why, took)
+        assert took < AT_ONCE, (why, took)
         assert rig.broken or f"/443/tcp/verify_names:{why}/" in denials(rig), \
             (why, denials(rig))
     got, _ = in_ns(g, raw, SITE, 443, records(
@@ -437,7 +438,7 @@ def n15_what_is_neither_tls_nor_http_is_reset_at_once(rig):
     g = guest(rig, names=("site.test",))
     for first in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\x80\x2e\1\3\1", b"\0\0\0\1"):
         got, took = in_ns(g, raw, SITE, 443, first)
-        assert got == b"reset" and took < 0.3, (first, got, took)
+        assert got == b"reset" and took < AT_ONCE, (first, got, took)
     assert "verify_names:unknown" in denials(rig)
 
 
@@ -446,7 +447,7 @@ def n15_a_hello_that_never_ends_is_cut_after_five_seconds(rig):
     g = guest(rig, names=("site.test",))
     got, took = in_ns(g, lambda: raw(
         SITE, 443, records(hello(sni(b"site.test")))[:60], wait=9))
-    assert got == b"reset" and 4.5 < took < 6.5, (got, took)
+    assert got == b"reset" and 4.5 < took < 9, (got, took)
     assert "verify_names:slow" in denials(rig)
 
 
@@ -537,7 +538,7 @@ def n16_requests_that_name_a_host_in_another_way_are_refused(rig):
     }
     for why, request in bad.items():
         got, took = in_ns(g, raw, SITE, 80, request)
-        assert b" 403 " in got and took < 0.3, (why, got, took)
+        assert b" 403 " in got and took < AT_ONCE, (why, got, took)
         assert rig.broken or f"/80/tcp/verify_names:{why}/" in denials(rig), \
             (why, denials(rig))
     got, _ = in_ns(g, raw, SITE, 80, b"GET / HTTP/1.1\r\nHost: site.test\r\n"
@@ -636,7 +637,8 @@ def the_rate_toward_a_guest_holds_through_the_splice(rig):
     rig.net.do("limits 0 40 0")
     g = guest(rig, names=("site.test",))
     n, took = in_ns(g, download)
-    assert n > BIG and took > 0.7 * BIG * 8 / 40e6, took
+    # A second's worth may pass at once.
+    assert BIG < n <= 5e6 * (took + 1), took
 
 
 def go_away(count):
@@ -655,7 +657,7 @@ def go_away(count):
 def guests_that_go_away_in_a_stream_harm_nobody(rig):
     g = guest(rig, names=("site.test",))
     pid = rig.net.helpers()["sandboxd-splice"]
-    live = start_talk(g, tls_socket, 2)
+    live = start_talk(g, tls_socket)
     in_ns(g, go_away, 60)
     assert end_of(live)[0] == "alive"
     assert rig.net.helpers()["sandboxd-splice"] == pid
@@ -663,34 +665,40 @@ def guests_that_go_away_in_a_stream_harm_nobody(rig):
 
 # ---- limits ----------------------------------------------------------------
 
-def hold(ip, port, count, send=b"", ask=None):
-    """How many of @count connections live after a second."""
+def still_open(c):
+    try:
+        return c.recv(4096) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def hold(ip, port, count, send, limit):
+    """How many of @count connections live: for 3 s more than @limit, or that
+    many and no fewer a moment later."""
     held = []
     for _ in range(count):
         try:
             c = socket.create_connection((ip, port), 2)
             c.sendall(send)
+            c.setblocking(False)
             held.append(c)
         except OSError:
             pass
-    time.sleep(1.0)
-    alive = 0
-    for c in held:
-        c.setblocking(False)
-        try:
-            alive += c.recv(4096) != b""
-        except BlockingIOError:
-            alive += 1
-        except OSError:
-            pass
-    return alive
+
+    def alive():
+        return sum(still_open(c) for c in held)
+    wait_for(lambda: alive() <= limit, 3, 0.1)
+    time.sleep(0.3)
+    return alive()
 
 
 @test(without("c0", "ct count"))
 def n17_connections_by_name_count_as_others_do(rig):
     rig.net.do("limits 20 0 0")
     g = guest(rig, names=("site.test",))
-    assert in_ns(g, hold, SITE, 80, 60, get("site.test")) == 20
+    assert in_ns(g, hold, SITE, 80, 60, get("site.test"), 20) == 20
     flows = int(rig.net.do("counters 0").split()[-1])
     assert flows <= 21, flows
 
@@ -698,19 +706,18 @@ def n17_connections_by_name_count_as_others_do(rig):
 @test(careless())
 def n17_a_guest_holds_only_so_many_that_say_no_name(rig):
     g = guest(rig, names=("site.test",))
-    assert in_ns(g, hold, SITE, 443, 400) == 128
+    assert in_ns(g, hold, SITE, 443, 400, b"", 128) == 128
     assert "verify_names:limit" in denials(rig)
 
 
 # ---- revoking, and processes that die --------------------------------------
 
-def talk(sock_maker, seconds, path):
-    """Say something all the time; note when it last was answered."""
+def talk(sock_maker, path):
+    """Say something all the time until told to stop."""
     c = sock_maker()
     c.settimeout(2)
-    end = time.monotonic() + seconds
     try:
-        while time.monotonic() < end:
+        while not os.path.exists(path + ".stop"):
             c.sendall(b"ping")
             if not c.recv(100):
                 raise OSError("ended")
@@ -720,8 +727,9 @@ def talk(sock_maker, seconds, path):
         result = "alive"
     except OSError:
         result = "dead"
-    with open(path + ".end", "w", encoding="ascii") as f:
+    with open(path + ".new", "w", encoding="ascii") as f:
         f.write(f"{result} {time.monotonic()}")
+    os.rename(path + ".new", path + ".end")
 
 
 def tls_socket(name="site.test", ip=SITE):
@@ -733,69 +741,93 @@ def plain_socket():
     return socket.create_connection(("203.0.113.10", 9999), 3)
 
 
-def start_talk(g, maker, seconds=6):
+def start_talk(g, maker):
     path = f"/run/talk{random.randrange(1 << 30)}"
     pid = os.fork()
     if pid == 0:
+        signal.alarm(0)
         enter(g)
         try:
-            talk(maker, seconds, path)
+            talk(maker, path)
         finally:
             os._exit(0)
-    assert wait_for(lambda: os.path.exists(path), 5), "it never began"
+    assert wait_for(lambda: os.path.exists(path), 10), "it never began"
     return pid, path
 
 
-def end_of(talk_of):
+def end_of(talk_of, wait=0):
+    """How it ended, and when: by itself within @wait seconds, or now."""
     pid, path = talk_of
+    wait_for(lambda: os.path.exists(path + ".end"), wait)
+    with open(path + ".stop", "w", encoding="ascii"):
+        pass
     os.waitpid(pid, 0)
     with open(path + ".end", encoding="ascii") as f:
         result, when = f.read().split()
     return result, float(when)
 
 
+def cut_within_a_second(rig, begin, revoke):
+    """@begin() is a talk that @revoke() ends. On a busy machine the first try
+    may be late."""
+    def once():
+        live = begin()
+        now = time.monotonic()
+        revoke()
+        result, when = end_of(live, 5)
+        assert result == "dead", result
+        return when - now
+    took = best_of(1 if rig.broken else 3, 1.0, once)
+    assert took < 1, took
+
+
 @test(asleep)
 def an_update_cuts_what_is_spliced_by_name_within_a_second(rig):
-    g = guest(rig, "deny +site.test,verify +twin.test,verify +far.test,verify",
-              ("site.test", "twin.test", "far.test"))
-    site = start_talk(g, tls_socket)
+    all_three = "deny +site.test,verify +twin.test,verify +far.test,verify"
+    names = ("site.test", "twin.test", "far.test")
+    g = guest(rig, all_three, names)
     twin = start_talk(g, lambda: tls_socket("twin.test"))
-    far = start_talk(g, lambda: tls_socket("far.test", FAR))
-    now = time.monotonic()
+
+    def begin(*how):
+        rig.net.do(f"update 0 1 {all_three}")
+        for name in names:
+            assert resolves(g, name) or rig.broken
+        return start_talk(g, lambda: tls_socket(*how))
     # The address stays open, for the twin; far's goes.
-    rig.net.do("update 0 1 deny +twin.test,verify")
-    result, when = end_of(site)
-    assert result == "dead" and when - now < 1, (result, when - now)
-    result, when = end_of(far)
-    assert result == "dead" and when - now < 1, (result, when - now)
+    for how in (("site.test",), ("far.test", FAR)):
+        cut_within_a_second(rig, lambda h=how: begin(*h), lambda: rig.net.do(
+            "update 0 1 deny +twin.test,verify"))
     assert end_of(twin)[0] == "alive"
 
 
 @test(asleep)
 def an_update_that_wants_names_cuts_what_said_none(rig):
     g = guest(rig, "deny +site.test", ("site.test",))
-    live = start_talk(g, tls_socket)
-    now = time.monotonic()
-    rig.net.do("update 0 1 deny +site.test,verify")
-    result, when = end_of(live)
-    assert result == "dead" and when - now < 1, (result, when - now)
+
+    def begin():
+        rig.net.do("update 0 1 deny +site.test")
+        return start_talk(g, tls_socket)
+    cut_within_a_second(rig, begin, lambda: rig.net.do(
+        "update 0 1 deny +site.test,verify"))
 
 
 @test(asleep)
 def another_generation_has_nothing_of_what_was_spliced(rig):
     g = guest(rig, names=("site.test",))
-    live = start_talk(g, tls_socket)
-    now = time.monotonic()
-    rig.net.do(f"attach 0 2 {BOTH}")
-    result, when = end_of(live)
-    assert result == "dead" and when - now < 1, (result, when - now)
+    generation = itertools.count(2)
+
+    def begin():
+        assert resolves(g, "site.test") or rig.broken
+        return start_talk(g, tls_socket)
+    cut_within_a_second(rig, begin, lambda: rig.net.do(
+        f"attach 0 {next(generation)} {BOTH}"))
 
 
 @test()
 def a_killed_splice_fails_closed_and_comes_back(rig):
     g = guest(rig, BOTH + " +203.0.113.10", ("site.test",))
-    bound = start_talk(g, tls_socket, 2)
-    free = start_talk(g, plain_socket, 3)
+    bound = start_talk(g, tls_socket)
+    free = start_talk(g, plain_socket)
     pid = rig.net.helpers()["sandboxd-splice"]
     os.kill(pid, signal.SIGSTOP)
     got, _ = in_ns(g, lambda: raw(SITE, 80, get("site.test"), wait=0.5))
@@ -804,15 +836,15 @@ def a_killed_splice_fails_closed_and_comes_back(rig):
     assert wait_for(lambda: in_ns(g, tls, SITE, "site.test")[0] == b"hello",
                     5, 0.1)
     assert "ALERT" in str(in_ns(g, tls, SITE, "twin.test")[0])
-    assert end_of(bound)[0] == "dead" and end_of(free)[0] == "alive"
+    assert end_of(bound, 5)[0] == "dead" and end_of(free)[0] == "alive"
 
 
 @test()
 def a_killed_engine_leaves_what_is_spliced_and_can_still_revoke_it(rig):
     policy = BOTH + " +twin.test,verify"
     g = guest(rig, policy, ("site.test", "far.test", "twin.test"))
-    site = start_talk(g, tls_socket, 6)
-    far = start_talk(g, lambda: tls_socket("far.test", FAR), 4)
+    site = start_talk(g, tls_socket)
+    far = start_talk(g, lambda: tls_socket("far.test", FAR))
     rig.net.kill()
     time.sleep(0.3)
     rig.net.start(sweep=False)
@@ -822,11 +854,9 @@ def a_killed_engine_leaves_what_is_spliced_and_can_still_revoke_it(rig):
     for name in ("site.test", "twin.test"):
         got = in_ns(g, tls, SITE, name)
         assert got[0] == b"hello", (name, got, denials(rig))
-    now = time.monotonic()
     # The new engine's splice does not know them: the packet filter ends it.
-    rig.net.do("update 0 1 deny +far.test,verify")
-    result, when = end_of(site)
-    assert result == "dead" and when - now < 1, (result, when - now)
+    cut_within_a_second(rig, lambda: site, lambda: rig.net.do(
+        "update 0 1 deny +far.test,verify"))
     assert end_of(far)[0] == "alive"
 
 
