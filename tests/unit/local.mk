@@ -131,17 +131,31 @@ UNIT_TESTS += %D%/test_agent_parts
 tests_unit_test_agent_parts_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/guest-agent
 tests_unit_test_agent_parts_LDADD = libagent.a $(GRPC_TEST_LIBS)
 # The whole engine over fakes of all that is outside of it.
+ENGINE_RIG = %D%/engine_rig.c %D%/engine_rig.h %D%/fake_hv.c \
+	%D%/fake_front.c %D%/fake_image.c $(FAKES)
 UNIT_TESTS += %D%/test_engine
-%C%_test_engine_SOURCES = %D%/test_engine.c %D%/fake_hv.c %D%/fake_front.c \
-	%D%/fake_image.c $(FAKES) $(PARCEL_SAMPLE)
-%C%_test_engine_LDADD = $(PARCEL_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
+%C%_test_engine_SOURCES = %D%/test_engine.c $(ENGINE_RIG)
+%C%_test_engine_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_idle
+%C%_test_idle_SOURCES = %D%/test_idle.c $(ENGINE_RIG)
+%C%_test_idle_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_recovery
+%C%_test_recovery_SOURCES = %D%/test_recovery.c $(ENGINE_RIG)
+%C%_test_recovery_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_pressure
+%C%_test_pressure_SOURCES = %D%/test_pressure.c $(ENGINE_RIG)
+%C%_test_pressure_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_merge
+%C%_test_merge_SOURCES = %D%/test_merge.c $(ENGINE_RIG)
+%C%_test_merge_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += %D%/test_pool
+%C%_test_pool_SOURCES = %D%/test_pool.c $(PARCEL_SAMPLE) $(ENGINE_RIG)
+%C%_test_pool_LDADD = $(PARCEL_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_fsck
 %C%_test_fsck_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_netpol
 tests_unit_test_netpol_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 # Metrics: the engine's text, and the process that serves it.
-ENGINE_RIG = %D%/engine_rig.c %D%/engine_rig.h %D%/fake_hv.c \
-	%D%/fake_front.c %D%/fake_image.c $(FAKES)
 UNIT_TESTS += %D%/test_metrics
 %C%_test_metrics_SOURCES = %D%/test_metrics.c $(ENGINE_RIG)
 %C%_test_metrics_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_recovery.c - the engine dying at every outside call, and starting again
+ * over what it left
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "engine_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void a_guest_that_is_gone_is_noticed(void **state)
+{
+	struct sandbox *sb;
+
+	(void)state;
+	assert_true(rig_create("a"));
+	sb = sandbox_find(&rig.e->sandboxes, "a");
+	world.n_guests = 0;
+	engine_guest_gone(sb->row.uuid, rig.e);
+	while (rig_state("a") != SBX_TERMINATED)
+		rig_tick();
+	rig_settle();
+	assert_string_equal(sb->row.reason, "GUEST_GONE");
+	assert_nothing_but(0, 0);
+}
+
+static void guests_live_through_a_restart(void **state)
+{
+	(void)state;
+	assert_true(rig_create("a"));
+	assert_true(rig_create("b"));
+	assert_true(rig_pause("b"));
+	rig_stop();
+	rig_start();
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_RUNNING);
+	assert_int_equal(rig_state("b"), SBX_PAUSED);
+	while (!fake_front_has("a"))
+		rig_tick();
+	assert_nothing_but(1, 1);
+	assert_true(rig_resume("b"));
+}
+
+/* Front, or the engine before, may have frozen it and not lived to thaw it. */
+static void whoever_is_attached_again_is_thawed(void **state)
+{
+	unsigned int before;
+
+	(void)state;
+	assert_true(rig_create("a"));
+	before = world.thaws;
+	world.front_ops->down("killed", world.front_arg);
+	world.front_ops->up(world.front_arg);
+	while (!sandbox_find(&rig.e->sandboxes, "a")->attached)
+		rig_tick();
+	assert_int_equal(world.thaws, before + 1);
+	rig_stop();
+	rig_start();
+	rig_settle();
+	while (!sandbox_find(&rig.e->sandboxes, "a")->attached)
+		rig_tick();
+	assert_int_equal(world.thaws, before + 2);
+}
+
+/* Until the world has no more calls to die at. */
+static void a_death_anywhere_is_recovered_from(void **state)
+{
+	unsigned int n, deaths = 0;
+
+	(void)state;
+	for (n = 1; n < 200; n++) {
+		world.calls = 0;
+		world.die_at = n;
+		if (rig_create("a") && rig_pause("a") && rig_resume("a") &&
+		    rig_pause("a") && rig_resume("a")) {
+			world.die_at = 0;
+			break;
+		}
+		assert_true(rig.dead);
+		deaths++;
+		world.die_at = 0;
+		rig_stop();
+		rig_start();
+		rig_settle();
+		switch (rig_state("a")) {
+		case SBX_NONE:
+			assert_nothing_but(0, 0);
+			break;
+		case SBX_RUNNING:
+			while (!sandbox_find(&rig.e->sandboxes, "a")->attached)
+				rig_tick();
+			assert_int_equal(fake_hv_count(), 1);
+			assert_true(rig_terminate("a"));
+			break;
+		case SBX_PAUSED:
+			assert_nothing_but(0, 1);
+			assert_true(rig_resume("a"));
+			assert_true(rig_terminate("a"));
+			break;
+		default:
+			fail_msg("death %u left %s", n,
+				 sandbox_state_str(rig_state("a")));
+		}
+		rig_settle();
+		assert_nothing_but(0, 0);
+		rig_teardown(NULL);
+		rig_setup(NULL);
+	}
+	assert_in_range(deaths, 20, 199);
+}
+
+static void
+an_old_guest_of_nobody_is_swept_only_by_a_used_database(void **state)
+{
+	char path[192];
+	struct guest_spec spec = {
+		.uuid = "11111111-1111-4111-8111-111111111111"
+	};
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/state/guests/%s", rig.dir, spec.uuid);
+	assert_true(rig_create("a"));
+	rig_stop();
+	assert_int_equal(mkdir(path, 0700), 0);
+	rig_start();
+	rig_settle();
+	engine_hv_link(false, rig.e);
+	engine_hv_link(true, rig.e);
+	rig_settle();
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_nothing_but(1, 0);
+	/* A new database beside old files touches nothing. */
+	rig_stop();
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "rm %s/state/sandboxd.db*", rig.dir);
+	assert_int_equal(system(path), 0);
+	rig_start();
+	rig_settle();
+	engine_hv_link(false, rig.e);
+	engine_hv_link(true, rig.e);
+	rig_settle();
+	assert_true(rig.e->foreign);
+	assert_int_equal(rig_files("guests"), 2);
+	assert_int_equal(fake_hv_count(), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_guest_that_is_gone_is_noticed),
+		T(guests_live_through_a_restart),
+		T(whoever_is_attached_again_is_thawed),
+		T(a_death_anywhere_is_recovered_from),
+		T(an_old_guest_of_nobody_is_swept_only_by_a_used_database),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
