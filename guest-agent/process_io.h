@@ -73,7 +73,7 @@ int process_io_begin(struct process_io *io, uint32_t timeout_ms,
 		     struct error *err);
 void process_io_report_end(struct process_io *io);
 
-/* Do not read output for now. */
+/* @hold: read no output until called with false: the reader is behind. */
 void process_io_hold(struct process_io *io, bool hold);
 /* The process has died: read what is there, then tell drained(). */
 void process_io_drain(struct process_io *io);

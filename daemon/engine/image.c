@@ -241,7 +241,7 @@ static int delete_entry(struct image_store *store, struct image_entry *entry,
 	drop_entry(entry);
 	/* What is left of it goes at the next start at the latest. */
 	if (fd_remove_tree(store->dir_fd, gone, err) < 0)
-		log_warn("image leftover '%s' stays for now", gone);
+		log_warn("image leftover '%s' stays until the next start", gone);
 	settle_names(store);
 	return 0;
 }

@@ -15,7 +15,7 @@ enum look_kind { LOOK_UNKNOWN = 0, LOOK_TLS, LOOK_HTTP };
 /**
  * struct look - All zero but @port and @ech at first
  * @name:	Whom it is meant for, once that is known; never changes then
- * @other:	With WHY_OTHER: whom it was meant for now
+ * @other:	With WHY_OTHER: whom the offending part was meant for
  * @why:	After PEEK_BAD
  * @free:	Nothing from the guest, @answered: from the server, need be
  *		looked at any more

@@ -75,7 +75,7 @@ static void exited(struct fake_call *c, uint32_t code, uint32_t signal)
 	fake_answer(c, &resp.base);
 }
 
-/* Until the client has enough for now. */
+/* Until the client's window is full. */
 static void more_bytes(struct fake_call *c)
 {
 	struct process *p = c->state;

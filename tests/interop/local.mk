@@ -4,8 +4,7 @@ tests_interop_echo_server_SOURCES = %D%/echo_server.c
 tests_interop_echo_server_LDADD = libfront.a libbase.a libgrpc.a libproto.a \
 	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(OPENSSL_LIBS) $(SYSTEMD_LIBS)
 noinst_PROGRAMS += %D%/front_server
-tests_interop_front_server_SOURCES = %D%/front_server.c \
-	tests/unit/front_rig.c tests/unit/front_rig.h
+tests_interop_front_server_SOURCES = %D%/front_server.c $(FRONT_RIG)
 tests_interop_front_server_LDADD = $(FRONT_RIG_LIBS)
 EXTRA_DIST += %D%/run.sh %D%/interop.js %D%/front.js \
 	%D%/echo.proto %D%/package.json \

@@ -387,37 +387,37 @@ static void spoil(struct rig *rig, const char *file, const char *text)
 	fclose(f);
 }
 
-static void a_broken_manifest_is_left_out_and_kept(void **state)
+/* Import an image, spoil it, and open the store anew. */
+static void open_spoiled(struct rig *rig, const char *file, const char *text)
 {
 	struct image_import_spec spec = { .name = "a" };
-	struct rig *rig = *state;
 	struct tar tar;
 
 	small_tar(&tar, "one");
 	assert_int_equal(import(rig, &spec, &tar), 0);
-	spoil(rig, "manifest.json", "{ \"version\": 1, \"name\": \"a\" }");
+	tar_free(&tar);
+	spoil(rig, file, text);
 	image_store_free(rig->store);
 	log_open("test", (enum log_level)0);
 	open_store(rig);
+}
+
+static void a_broken_manifest_is_left_out_and_kept(void **state)
+{
+	struct rig *rig = *state;
+
+	open_spoiled(rig, "manifest.json",
+		     "{ \"version\": 1, \"name\": \"a\" }");
 	assert_int_equal(image_count(rig->store), 0);
 	assert_int_equal(entries(rig, false), 1);
-	tar_free(&tar);
 }
 
 static void a_disk_of_another_size_is_left_out(void **state)
 {
-	struct image_import_spec spec = { .name = "a" };
 	struct rig *rig = *state;
-	struct tar tar;
 
-	small_tar(&tar, "one");
-	assert_int_equal(import(rig, &spec, &tar), 0);
-	spoil(rig, "root.raw", "short");
-	image_store_free(rig->store);
-	log_open("test", (enum log_level)0);
-	open_store(rig);
+	open_spoiled(rig, "root.raw", "short");
 	assert_int_equal(image_count(rig->store), 0);
-	tar_free(&tar);
 }
 
 static void a_bad_name_or_directory_is_refused(void **state)
