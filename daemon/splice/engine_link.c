@@ -14,7 +14,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "sandbox/ipc/v1/splice.pb-c.h"
-#include "splice/flow.h"
+#include "splice/flows.h"
 
 struct engine_link {
 	struct loop *loop;

@@ -1,76 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* flow.h - guests' connections that are bound to a name
+/* flow.h - one connection of a guest's, and the table that it is in
  *
- * Each is accepted, looked at until its name is known, asked for, and then
- * passed on both ways until it ends. Who decides is behind flows_ops.
+ * For flow.c, which is its life, and flows.c, which is all of them. Main thread
+ * only.
  */
 #ifndef SPLICE_FLOW_H
 #define SPLICE_FLOW_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "base/bucket.h"
+#include "base/loop.h"
+#include "splice/flows.h"
 
-struct error;
-struct flows;
-struct loop;
+struct flow;
+struct pipes;
 
-#define FLOWS_MAX	    16384u /* of all guests */
-#define FLOWS_GUEST_MAX	    512u   /* of one */
-#define FLOWS_NAMELESS_MAX  128u   /* of these, whose name is not known yet */
-#define FLOWS_ASKS_PER_S    100u   /* of one guest; more wait */
-#define FLOWS_ASKS_BURST    256u
-#define FLOWS_REPORTS_PER_S 20u
-#define FLOWS_SLOTS_MAX	    8192u
-#define FLOWS_PEEK_MS	    5000  /* for a head to be whole */
-#define FLOWS_CONNECT_MS    30000 /* for the other side to answer */
-#define FLOWS_LINGER_MS	    1000  /* for a refusal to be read */
-
-/* Whom a flow is from, and where it was going. */
-struct flow_info {
-	uint64_t id;
-	uint32_t slot, ifindex;
-	uint32_t address; /* host order */
-	uint16_t port;
+/* What one guest has. */
+struct load {
+	uint32_t flows, nameless;
+	struct bucket asks, reports;
 };
 
 /**
- * struct flows_ops - What the owner does
- * @ask:	May this go on, meant for @name?  Answer with flows_answer()
- * @denied:	It was refused; @name may be ""
- * @closed:	One that was allowed has ended
- * @idle:	The last one has ended, after flows_stop()
+ * struct flows - The table
+ * @free:	Places in @table that are empty; @n_free of them
+ * @n:		Flows there are
+ * @serial:	Of the last one: its id is @serial * FLOWS_MAX + its place
+ * @stopped:	Nobody decides any more; `idle` is told when @n is 0
+ * @loads:	By slot
  */
-struct flows_ops {
-	void (*ask)(const struct flow_info *info, const char *name, void *arg);
-	void (*denied)(const struct flow_info *info, const char *name,
-		       const char *why, void *arg);
-	void (*closed)(const struct flow_info *info, void *arg);
-	void (*idle)(void *arg);
+struct flows {
+	struct loop *loop;
+	struct flows_config config;
+	const struct flows_ops *ops;
+	void *arg;
+	int listener;
+	sd_event_source *accept, *rest;
+	struct pipes *pipes;
+	struct flow *table[FLOWS_MAX];
+	uint32_t free[FLOWS_MAX];
+	size_t n_free, n;
+	uint64_t serial;
+	bool stopped;
+	struct load *loads;
 };
 
-struct flows_config {
-	uint32_t first_address, slots;
-	bool allow_ech;
-};
-
-/* Consumes @listener. */
-int flows_new(struct loop *loop, int listener,
-	      const struct flows_config *config, const struct flows_ops *ops,
-	      void *arg, struct flows **ret, struct error *err);
-struct flows *flows_free(struct flows *flows);
-
-/* @up: a socket that is being connected, consumed; or -1: refused. False: there
- * is no such flow any more.
+/* Begin one: @fd is consumed, and there is a free place. It may have ended when
+ * this returns.
  */
-bool flows_answer(struct flows *flows, uint64_t id, int up);
+void flow_new(struct flows *all, int fd, const struct flow_info *info);
 
-/* End one at once, if there is such a one. */
-void flows_cut(struct flows *flows, uint64_t id);
+/* @reset: tell both peers that it was not ended in order. */
+void flow_free(struct flow *f, bool reset);
 
-/* Nobody is there to decide: take no more, and end those not decided. */
-void flows_stop(struct flows *flows);
+uint64_t flow_id(const struct flow *f);
 
-size_t flows_count(const struct flows *flows);
+/* The owner has not decided on it, or was not even asked. */
+bool flow_is_undecided(const struct flow *f);
+
+/* As flows_answer(). */
+bool flow_answer(struct flow *f, int up);
+
+/* Tell that something of this guest's was refused, unless too much is told. */
+void flow_report(struct flows *all, const struct flow_info *info,
+		 const char *name, const char *why);
+
+/* Close a socket whose peer is to see a reset. Consumes @fd. */
+void flow_reset(int fd);
 
 #endif /* SPLICE_FLOW_H */

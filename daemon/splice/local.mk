@@ -4,6 +4,7 @@ noinst_LIBRARIES += libsplice.a
 libsplice_a_SOURCES = \
 	%D%/engine_link.c %D%/engine_link.h \
 	%D%/flow.c %D%/flow.h \
+	%D%/flows.c %D%/flows.h \
 	%D%/half.c %D%/half.h \
 	%D%/http.c %D%/http.h \
 	%D%/look.c %D%/look.h \

@@ -6,7 +6,7 @@
  */
 #include "base/helper_main.h"
 #include "splice/engine_link.h"
-#include "splice/flow.h"
+#include "splice/flows.h"
 
 /* Two sockets a flow, and pipes for those with bytes on their way. */
 #define FILES_MAX (3 * FLOWS_MAX)
