@@ -11,8 +11,10 @@
  *  3. libvirt writes sandbox.save and ends the guest;
  *  4. that is synced, packed into sandbox.save.zst, and the manifest commits.
  * A failure before 3 lets the guest run on; one in 4 brings it up again from
- * sandbox.save. When the daemon ends between 3 and the commit, the next one
- * finds "pending" and does 4 again (hv_whole_finish()).
+ * sandbox.save. That libvirt says 3 failed is not believed: whoever lost the
+ * connection hears that too, and the guest may be in the file all the same.
+ * When the daemon ends between 3 and the commit, the next one finds "pending"
+ * and does 4 again (hv_whole_finish()).
  *
  * libvirt's file is a header, the domain's XML, and what QEMU wrote. A restore
  * needs the XML of another domain, with another uuid, disk and tap, which
@@ -282,15 +284,6 @@ static int seal(const char *out, int out_fd, unsigned int layers,
 	return 0;
 }
 
-static int save_by_libvirt(struct saving *s, struct error *err)
-{
-	_cleanup_free_ char *path = xasprintf("%s/%s", s->out, RAW_FILE);
-
-	if (virDomainSaveFlags(s->dom, path, NULL, VIR_DOMAIN_SAVE_PAUSED) < 0)
-		return hv_conn_error(err, "have libvirt save it");
-	return 0;
-}
-
 /* Its disk is its own again, and it runs: one try. */
 static int try_put_back(struct saving *s, struct error *err)
 {
@@ -318,8 +311,7 @@ static void keep_for_people(struct saving *s, const struct error *why)
 	s->keep_out = true;
 	if (rename(s->out, kept) < 0)
 		log_warn("rename '%s': %s", s->out, strerror(errno));
-	log_err("guest '%s' cannot be brought up again: %s; what libvirt saved "
-		"of it is in '%s'",
+	log_err("guest '%s': %s; what libvirt saved of it is in '%s'",
 		s->spec->uuid, why->msg, kept);
 }
 
@@ -337,6 +329,7 @@ static void put_back(struct saving *s)
 	}
 	while (try_put_back(s, &err) < 0) {
 		if (loop_now_ms() > deadline) {
+			err_wrap(&err, "it cannot be brought up again");
 			keep_for_people(s, &err);
 			return;
 		}
@@ -352,30 +345,9 @@ static int go_on(struct saving *s, struct error *err)
 	return -1;
 }
 
-int hv_whole_save(struct saving *s, bool keep_running, uint64_t *ret_bytes,
-		  struct hv_progress *progress, struct error *err)
-{
-	if (saving_link_disk(s, err) < 0 || write_pending(s, err) < 0)
-		return -1;
-	if (progress && progress->cancel)
-		return err_set(err, ERR_CANCELLED, "save: stopped");
-	if (save_by_libvirt(s, err) < 0)
-		return -1;
-	if (s->layers + 1 > DISK_CHAIN_MAX)
-		saving_merge_layers(s);
-	if (seal(s->out, s->out_fd, s->out_layers, s->lv->workers, s->m, err) < 0) {
-		put_back(s);
-		return -1;
-	}
-	*ret_bytes = saving_bytes(s->m);
-	return keep_running ? go_on(s, err) : 0;
-}
-
-/* ---- after a crash ---- */
-
 /* 1: libvirt has ended it; 0: it is there, and nobody saves it; -1. */
 static int wait_saved(struct hv_libvirt *lv, const char *uuid,
-		      struct error *err)
+		      const struct hv_progress *progress, struct error *err)
 {
 	uint64_t deadline = loop_now_ms() + FINISH_WAIT_MS;
 
@@ -389,6 +361,8 @@ static int wait_saved(struct hv_libvirt *lv, const char *uuid,
 		if (r > 0 && virDomainGetJobInfo(dom, &job) == 0 &&
 		    job.type == VIR_DOMAIN_JOB_NONE)
 			return 0;
+		if (progress && progress->cancel)
+			return err_set(err, ERR_CANCELLED, "save: stopped");
 		if (loop_now_ms() > deadline)
 			return r < 0 ? -1
 				     : err_set(err, ERR_TIMEOUT,
@@ -398,6 +372,59 @@ static int wait_saved(struct hv_libvirt *lv, const char *uuid,
 		sleep_ms(LOOK_MS);
 	}
 }
+
+static bool is_whole(int out_fd)
+{
+	_cleanup_close_ int fd =
+		openat(out_fd, RAW_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct save_header h;
+
+	return fd >= 0 && read_header(fd, &h, NULL) == 0;
+}
+
+static int save_by_libvirt(struct saving *s, struct hv_progress *progress,
+			   struct error *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", s->out, RAW_FILE);
+	struct error why = { 0 };
+	int gone;
+
+	if (virDomainSaveFlags(s->dom, path, NULL, VIR_DOMAIN_SAVE_PAUSED) == 0)
+		return 0;
+	hv_conn_error(err, "have libvirt save it");
+	gone = wait_saved(s->lv, s->spec->uuid, progress, &why);
+	if (gone > 0 && is_whole(s->out_fd)) {
+		log_info("guest '%s' is saved, though: %s", s->spec->uuid,
+			 err->msg);
+		return 0;
+	}
+	if (gone < 0 && why.code != ERR_CANCELLED) {
+		err_wrap(&why, "nobody knows whether it is saved");
+		keep_for_people(s, &why);
+	}
+	return -1;
+}
+
+int hv_whole_save(struct saving *s, bool keep_running, uint64_t *ret_bytes,
+		  struct hv_progress *progress, struct error *err)
+{
+	if (saving_link_disk(s, err) < 0 || write_pending(s, err) < 0)
+		return -1;
+	if (progress && progress->cancel)
+		return err_set(err, ERR_CANCELLED, "save: stopped");
+	if (save_by_libvirt(s, progress, err) < 0)
+		return -1;
+	if (s->layers + 1 > DISK_CHAIN_MAX)
+		saving_merge_layers(s);
+	if (seal(s->out, s->out_fd, s->out_layers, s->lv->workers, s->m, err) < 0) {
+		put_back(s);
+		return -1;
+	}
+	*ret_bytes = saving_bytes(s->m);
+	return keep_running ? go_on(s, err) : 0;
+}
+
+/* ---- after a crash ---- */
 
 static unsigned int count_layers(int fd)
 {
@@ -430,7 +457,7 @@ static int finish(struct hv_libvirt *lv, const char *dir, int fd,
 	r = fd_read_file(fd, GUEST_FILE, HV_UUID_SIZE, &uuid, &len);
 	if (r < 0)
 		return err_sys(err, -r, "read '%s'", GUEST_FILE);
-	r = wait_saved(lv, uuid, err);
+	r = wait_saved(lv, uuid, NULL, err);
 	if (r < 0)
 		return -1;
 	if (r == 0 || layers == 0)

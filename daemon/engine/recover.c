@@ -7,7 +7,9 @@
  * The database says what was meant; the hypervisor says what is. By state:
  *
  *	CREATING	undone: it never was
- *	RUNNING		adopted: rules, then the agent; gone: see sandbox_lost()
+ *	RUNNING		adopted: rules, then the agent; gone: see sandbox_lost(),
+ *			  but if a snapshot was being taken and verifies: PAUSED
+ *			  by that, and resumed
  *	PAUSING		the guest is gone and the snapshot verifies: PAUSED
  *			the guest stands and the snapshot verifies: the same,
  *			  the guest is ended
@@ -195,7 +197,8 @@ static void decided(struct engine *e)
 {
 	if (--e->recovering > 0)
 		return;
-	log_info("recovery is through: %zu sandboxes", e->sandboxes.n);
+	if (!e->swept)
+		log_info("recovery is through: %zu sandboxes", e->sandboxes.n);
 	if (e->hv_up)
 		recover_sweep(e);
 	pool_refill(e);
@@ -281,11 +284,11 @@ static void runs_on(struct sandbox *sb)
 	struct engine *e = sb->engine;
 	struct error err;
 
-	if (sb->row.state == SBX_PAUSING) {
-		log_info("sandbox '%s': was being paused, runs on",
-			 sb->row.id);
+	if (sb->row.next_snapshot[0]) {
+		log_info("sandbox '%s': was being saved, runs on", sb->row.id);
 		engine_trash(e, "snapshots", sb->row.next_snapshot);
-		sandbox_move(sb, EV_SAVE_UNDONE);
+		if (sb->row.state == SBX_PAUSING)
+			sandbox_move(sb, EV_SAVE_UNDONE);
 		sb->row.next_snapshot[0] = '\0';
 		store_begin(e->store);
 		store_sandbox_put(e->store, &sb->row);
@@ -322,13 +325,16 @@ static void is_paused(struct sandbox *sb)
 {
 	struct engine *e = sb->engine;
 	struct snapshot *last = snapshot_find(e, sb->row.snapshot_id);
+	bool ran_on = sb->row.state == SBX_RUNNING;
 	struct sandbox_row old = sb->row;
 	struct answer_extra extra = { 0 };
 	struct snapshot_row row;
 	struct error err;
 	char runtime[24];
 
-	log_info("sandbox '%s': was being paused, is PAUSED", sb->row.id);
+	log_info("sandbox '%s': was being saved, is PAUSED", sb->row.id);
+	if (ran_on)
+		sandbox_move(sb, EV_PAUSE);
 	snapshot_row_of(sb, sb->row.next_snapshot, &row);
 	row.internal = true;
 	store_begin(e->store);
@@ -349,7 +355,8 @@ static void is_paused(struct sandbox *sb)
 	event_add(e, "sandbox.paused", sb->row.id,
 		  EVENT_DATA({ "reason", "NODE_RESTARTED" },
 			     { "runtimeDurationMs", runtime }));
-	add_pause_answer(sb, &extra);
+	if (!ran_on)
+		add_pause_answer(sb, &extra);
 	if (event_commit(e, &err) < 0)
 		log_err("sandbox '%s': %s", sb->row.id, err.msg);
 	snapshot_add(e, &row);
@@ -357,6 +364,9 @@ static void is_paused(struct sandbox *sb)
 	guest_discard(e, old.uuid, old.slot);
 	decided(e);
 	sandbox_settled(sb);
+	if (ran_on && sb->row.state == SBX_PAUSED &&
+	    sandbox_resume(sb, NULL, &err) < 0)
+		log_warn("sandbox '%s': stays PAUSED: %s", sb->row.id, err.msg);
 }
 
 static void woken(struct hv_call *call, int rc, const struct error *err)
@@ -410,6 +420,12 @@ static void verified_gone(struct hv_call *call, int rc,
 		gone(sb);
 }
 
+void recover_saved(struct sandbox *sb)
+{
+	sb->engine->recovering++;
+	ask(sb, HV_VERIFY, verified_gone);
+}
+
 static void ask_again(void *arg);
 
 static void told_life(struct hv_call *call, int rc, const struct error *err)
@@ -428,7 +444,8 @@ static void told_life(struct hv_call *call, int rc, const struct error *err)
 			   ask_again, sb);
 		break;
 	case GUEST_LIFE_GONE:
-		if (pausing)
+		/* A host that went down meanwhile took what ran on with it. */
+		if (pausing || (sb->row.next_snapshot[0] && !e->rebooted))
 			ask(sb, HV_VERIFY, verified_gone);
 		else
 			gone(sb);

@@ -7,6 +7,7 @@
 
 struct engine;
 struct error;
+struct sandbox;
 
 /**
  * recover_begin() - Read the database and begin to set things right
@@ -18,6 +19,11 @@ struct error;
  * Return: 0, or -1: the database cannot be read
  */
 int recover_begin(struct engine *e, struct error *err);
+
+/* The guest of @sb is gone, and row.next_snapshot may be all of it: PAUSED by
+ * that and resumed, or lost.
+ */
+void recover_saved(struct sandbox *sb);
 
 /* The hypervisor answers (again): guests and files that nobody knows go. */
 void recover_sweep(struct engine *e);

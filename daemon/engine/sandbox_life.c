@@ -206,7 +206,8 @@ static struct sandbox *still(const struct looking *l)
 	if (l->engine->stopping || !sb || sb->task ||
 	    sb->row.state != SBX_RUNNING || strcmp(sb->row.uuid, l->uuid) != 0)
 		return NULL;
-	return sb;
+	/* Saved, and not brought up again: recovery is about to. */
+	return sb->row.next_snapshot[0] ? NULL : sb;
 }
 
 static void looked(struct hv_call *call, int rc, const struct error *err)

@@ -11,6 +11,10 @@
  * says PAUSING, the guest is gone and row.next_snapshot verifies.
  *
  * The snapshot before is deleted only after the commit of the new one.
+ *
+ * A snapshot of what runs on may end the guest as well, for a moment: libvirt's
+ * save does, and a chain of disk layers that got too long. Its row names
+ * next_snapshot too, so that whoever finds no guest knows where it is.
  */
 #include "engine/answer.h"
 #include "engine/call.h"
@@ -19,6 +23,7 @@
 #include "engine/hv_call.h"
 #include "engine/lease.h"
 #include "engine/quota.h"
+#include "engine/recover.h"
 #include "engine/sandbox_fsm.h"
 #include "engine/sandbox_ops.h"
 #include "engine/task.h"
@@ -276,16 +281,19 @@ static void commit_snapshot(struct task *t)
 {
 	struct engine *e = t->engine;
 	struct snapping *s = t->data;
+	struct sandbox_row *own = &t->sb->row;
 	struct snapshot_row row;
 	struct error err;
 
 	snapshot_row_of(t->sb, s->id, &row);
+	own->next_snapshot[0] = '\0';
 	snprintf(row.name, sizeof(row.name), "%s", s->name);
 	row.internal = s->internal;
 	row.size_bytes = t->bytes;
 	s->made = snapshot_add(e, &row);
 	store_begin(e->store);
 	store_snapshot_put(e->store, &row);
+	store_sandbox_put(e->store, own);
 	list_for_each(&t->calls, call, struct call, wait) {
 		Sandbox__Node__V1__CreateSnapshotResponse r =
 			SANDBOX__NODE__V1__CREATE_SNAPSHOT_RESPONSE__INIT;
@@ -298,17 +306,31 @@ static void commit_snapshot(struct task *t)
 	if (event_commit(e, &err) < 0) {
 		snapshot_drop(e, s->made);
 		s->made = NULL;
+		memcpy(own->next_snapshot, s->id, sizeof(s->id));
 		task_fail(t, &err);
 		return;
 	}
 	task_next(t);
 }
 
+static void forget_next(struct sandbox *sb)
+{
+	struct engine *e = sb->engine;
+	struct error err;
+
+	if (!sb->row.next_snapshot[0])
+		return;
+	engine_trash(e, "snapshots", sb->row.next_snapshot);
+	sb->row.next_snapshot[0] = '\0';
+	store_begin(e->store);
+	store_sandbox_put(e->store, &sb->row);
+	if (store_commit(e->store, &err) < 0)
+		log_warn("sandbox '%s': %s", sb->row.id, err.msg);
+}
+
 static void save_undo(struct task *t)
 {
-	struct snapping *s = t->data;
-
-	engine_trash(t->engine, "snapshots", s->id);
+	forget_next(t->sb);
 	task_next(t);
 }
 
@@ -328,6 +350,11 @@ static void snapshot_ended(struct task *t, const struct error *err)
 		s->done(s->made, (uint32_t)t->stopped_ms, err, s->arg);
 	if (s->made)
 		snapshot_unuse(t->engine, s->made);
+	if (t->lost && !sb->want_terminate && sb->row.next_snapshot[0]) {
+		recover_saved(sb); /* it may be all there, just not running */
+		return;
+	}
+	forget_next(sb);
 	if (t->lost && !sb->want_terminate)
 		sandbox_lost(sb, "GUEST_GONE");
 	else if (!sb->attached && sb->row.state == SBX_RUNNING)
@@ -351,6 +378,7 @@ int sandbox_snapshot(struct sandbox *sb, const char *name, bool internal,
 		     struct error *err)
 {
 	struct engine *e = sb->engine;
+	struct sandbox_row old = sb->row;
 	struct snapping *s;
 	struct task *t;
 
@@ -365,13 +393,13 @@ int sandbox_snapshot(struct sandbox *sb, const char *name, bool internal,
 		return err_reason(err, "ALREADY_EXISTS", "name");
 	}
 	t = task_new(e, sb, &task_snapshot);
-	if (guest_plan_of(&t->guest, sb, err) < 0) {
-		sb->task = NULL;
-		task_free(t);
-		return -1;
-	}
+	if (guest_plan_of(&t->guest, sb, err) < 0)
+		goto fail;
+	engine_object_id("snap_", sb->row.next_snapshot);
+	if (sandbox_intend(sb, EV_SNAPSHOT, &old, NULL, err) < 0)
+		goto fail;
 	s = xcalloc(1, sizeof(*s));
-	engine_object_id("snap_", s->id);
+	memcpy(s->id, sb->row.next_snapshot, sizeof(s->id));
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->internal = internal;
 	s->done = done;
@@ -384,4 +412,8 @@ int sandbox_snapshot(struct sandbox *sb, const char *name, bool internal,
 		task_add_call(t, call);
 	task_run(t);
 	return 0;
+fail:
+	sb->task = NULL;
+	task_free(t);
+	return -1;
 }

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "engine/call.h"
+#include "engine/merge.h"
 #include "engine/pool.h"
 #include "engine/saves.h"
 #include "engine/templates.h"
@@ -44,7 +45,8 @@ static bool create(char *const *a)
 	NODE(CreateSandbox, CREATE_SANDBOX);
 	Sandbox__Node__V1__Resources r = SANDBOX__NODE__V1__RESOURCES__INIT;
 
-	r.memory_mib = 2048;
+	/* Of another size: from a template of its own. */
+	r.memory_mib = strncmp(a[0], "large", 5) ? 2048 : 3072;
 	m.resources = &r;
 	m.image = TEXT("base");
 	m.sandbox_id = TEXT(a[0]);
@@ -120,6 +122,79 @@ static bool fork_it(char *const *a)
 	return ask("fork", "ForkSandbox", &m.base, -1);
 }
 
+/* Of a snapshot by its name. */
+static bool fork_snapshot(char *const *a)
+{
+	NODE(ForkSandbox, FORK_SANDBOX);
+
+	m.snapshot_id = TEXT(a[0]);
+	m.count = 2;
+	m.request_id = TEXT(a[1]);
+	return ask("forksnap", "ForkSandbox", &m.base, -1);
+}
+
+/* ---- parcels, in a file beside the state directory ---- */
+
+/* What a process of an earlier life still writes to is another file. */
+static int open_parcel(bool create)
+{
+	_cleanup_free_ char *path = xasprintf("%s/parcel", node.dir);
+	int fd;
+
+	if (create)
+		unlink(path);
+	fd = open(path,
+		  create ? O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC :
+			   O_RDONLY | O_CLOEXEC,
+		  0600);
+	if (fd < 0 && !create)
+		broken("cannot open '%s'", path);
+	return fd; /* none: there is no stream then, and the call fails */
+}
+
+static bool export(char *const *a)
+{
+	NODE(ExportSnapshot, EXPORT_SNAPSHOT);
+
+	m.snapshot_id = TEXT(a[0]);
+	return ask("export", "ExportSnapshot", &m.base, open_parcel(true));
+}
+
+/* Not to be repeated as the same: each is another snapshot. */
+static bool import_snapshot(char *const *a)
+{
+	NODE(ImportSnapshot, IMPORT_SNAPSHOT);
+	bool ok = node_call("ImportSnapshot", &m.base, open_parcel(false));
+
+	(void)a;
+	printf("answer importsnap %s\n",
+	       ok ? "ok 0" : err_reason_of(&world.answer_err));
+	return ok;
+}
+
+/* ---- merge ---- */
+
+static bool merge(char *const *a)
+{
+	struct sandbox *sb = sandbox_find(&node.e->sandboxes, a[0]);
+	struct snapshot *s =
+		sb ? snapshot_find(node.e, sb->row.snapshot_id) : NULL;
+	char dir[PATH_MAX], second[PATH_MAX + 16];
+
+	if (!s)
+		broken("%s is not paused", a[0]);
+	s->try_ms = 0;
+	merge_next(node.e);
+	while (node.e->merge)
+		node_tick();
+	engine_path(node.e, "snapshots", s->row.id, dir, sizeof(dir));
+	snprintf(second, sizeof(second), "%s/disk.1.qcow2", dir);
+	if (s->short_chain && access(second, F_OK) == 0)
+		broken("it is merged, and '%s' is there", second);
+	printf("answer merge %s\n", s->short_chain ? "ok 0" : "err");
+	return s->short_chain;
+}
+
 static bool update(char *const *a)
 {
 	NODE(UpdateSandbox, UPDATE_SANDBOX);
@@ -187,18 +262,24 @@ static bool know(char *const *a)
 	return true;
 }
 
-static bool remove_template(char *const *a)
+static bool remove_template_id(const char *id, const char *request)
 {
 	NODE(RemoveTemplate, REMOVE_TEMPLATE);
+
+	m.template_id = TEXT(id);
+	m.request_id = TEXT(request);
+	return ask("rmtemplate", "RemoveTemplate", &m.base, -1);
+}
+
+static bool remove_template(char *const *a)
+{
 	_cleanup_free_ char *path = xasprintf("%s/template%s", node.dir, a[0]);
 	_cleanup_free_ char *id = NULL;
 	size_t len;
 
 	if (fd_read_file(AT_FDCWD, path, 100, &id, &len) < 0)
 		broken("no template was built");
-	m.template_id = id;
-	m.request_id = TEXT(a[1]);
-	return ask("rmtemplate", "RemoveTemplate", &m.base, -1);
+	return remove_template_id(id, a[1]);
 }
 
 /* The archive through a pipe, as front hands it over. */
@@ -299,14 +380,18 @@ static bool end(char *const *a)
 	if (image_by_name(node.e->images, "extra"))
 		ok = remove_image((char *const[]){ (char *)"extra", NULL }) &&
 		     ok;
-	list_for_each (&node.e->templates, t, struct template, link)
-		if (t->row.cpu == 4) {
-			know((char *const[]){ (char *)"4", NULL });
-			ok = remove_template(
-				     (char *const[]){ (char *)"4", NULL }) &&
-			     ok;
+	/* Those of snapshots from elsewhere go with the last of these. */
+	node_settle();
+	for (bool again = true; again;) {
+		again = false;
+		list_for_each (&node.e->templates, t, struct template, link) {
+			if (t->row.cpu == 2 && t->row.memory_mib == 2048)
+				continue;
+			ok = remove_template_id(t->row.id, NULL) && ok;
+			again = ok;
 			break;
 		}
+	}
 	node_settle();
 	return ok;
 }
@@ -323,6 +408,10 @@ static const struct {
 	{ "rmsnapshot", remove_snapshot },
 	{ "restore", restore },
 	{ "fork", fork_it },
+	{ "forksnap", fork_snapshot },
+	{ "export", export },
+	{ "importsnap", import_snapshot },
+	{ "merge", merge },
 	{ "update", update },
 	{ "expose", expose },
 	{ "close", close_port },

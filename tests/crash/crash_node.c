@@ -107,6 +107,7 @@ void node_start(void)
 		.vsock = HV_VSOCK_NO,
 		.mechanism = HV_MECHANISM_CLONE,
 		.qemu = virtd,
+		.qemu_img = virtd,
 		.kernel = "/boot/kernel",
 		.initrd = "/boot/initrd",
 		.cmdline = "quiet",
@@ -119,6 +120,8 @@ void node_start(void)
 	struct hv *hv;
 
 	node.config = configure();
+	if (node.config->mechanism == CONFIG_MECHANISM_LIBVIRT)
+		hv_config.mechanism = HV_MECHANISM_LIBVIRT;
 	mkdir(state, 0711);
 	if (loop_new(&node.loop, &err) < 0 ||
 	    job_pool_new(node.loop, 2, &node.jobs, &err) < 0 ||
@@ -191,6 +194,8 @@ static const char *what_is_under_way(void)
 				 sb->row.id);
 			return text;
 		}
+	if (e->merge)
+		return "a merge";
 	return e->refilling ? "a refill" : has_trash() ? "trash" : NULL;
 }
 

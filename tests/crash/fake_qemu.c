@@ -238,6 +238,29 @@ static void load_state(void)
 	fine();
 }
 
+/* All of it, into what libvirt opened. */
+static void save_ram(int fd)
+{
+	if (fd < 0 || !strcmp(q.status, "inmigrate"))
+		say("err 55 it is %s", q.status);
+	else if (write(fd, q.ram, KNOWN) != KNOWN)
+		say("err 38 %s", strerror(errno));
+	else
+		say("done");
+}
+
+static void load_ram(int fd)
+{
+	if (fd < 0 || strcmp(q.status, "inmigrate") != 0) {
+		say("err 55 it is %s", q.status);
+	} else if (read(fd, q.ram, KNOWN) != KNOWN) {
+		say("err 38 it is cut off");
+	} else {
+		strcpy(q.status, "paused");
+		say("done");
+	}
+}
+
 static void read_chain(json_object *node, struct chain *chain)
 {
 	json_object *file, *backing = node;
@@ -366,6 +389,10 @@ static void on_word(const char *text, int fd)
 			strcpy(q.status, "running");
 			say("done");
 		}
+	} else if (!strncmp(text, "save", 4)) {
+		save_ram(fd);
+	} else if (!strncmp(text, "load", 4)) {
+		load_ram(fd);
 	} else if (!strncmp(text, "poke ", 5)) {
 		poke(text + 5);
 	} else if (!strncmp(text, "peek", 4)) {

@@ -8,6 +8,8 @@
  *	ping | list | state UUID | suspend UUID | resume UUID | destroy UUID
  *	create P|R XML		P: its vCPUs stand still at first
  *	qmp UUID JSON		to its monitor
+ *	save UUID PATH		its memory into that file; it ends
+ *	restore P|R PATH	"ok UUID": from such a file, as its XML has it
  *
  * And for tests, which libvirt has not:
  *

@@ -3,6 +3,7 @@
  *
  *	fake_virtd SOCKET	serves until it is killed; its guests end with it
  *	fake_virtd --version	says that it is QEMU, for the engine's probe
+ *	fake_virtd rebase ..	is qemu-img, to merge disk layers
  *
  * Outlives the engine under test, as libvirtd does, and its guests with it.
  * One request at a time; see fake_virt.h for what there is.
@@ -13,9 +14,11 @@
 #include <libvirt/virterror.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +33,7 @@ struct guest {
 	char uuid[40];
 	pid_t pid;
 	int fd;
+	char *xml;
 };
 
 static struct guest guests[GUESTS_MAX];
@@ -50,6 +54,7 @@ static void drop(struct guest *g)
 	kill(g->pid, SIGKILL);
 	waitpid(g->pid, NULL, 0);
 	close(g->fd);
+	free(g->xml);
 	*g = guests[--n_guests];
 }
 
@@ -118,7 +123,8 @@ struct plan {
 	unsigned int uid, gid;
 };
 
-static bool read_plan(const char *text, struct plan *p)
+/* @status: its vCPUs', as it begins. */
+static bool read_plan(const char *text, const char *status, struct plan *p)
 {
 	const char *at = text, *label = strstr(text, "<label>+");
 	size_t n = 0, count = 0;
@@ -141,42 +147,146 @@ static bool read_plan(const char *text, struct plan *p)
 	p->argv[n++] = p->agent;
 	p->argv[n++] =
 		(char *)(strstr(text, "value='-incoming'") ? "inmigrate" :
-			 text[0] == 'P'			   ? "paused" :
-							     "running");
+							     status);
 	for (size_t i = 0; i < count; i++)
 		p->argv[n++] = p->layers[i];
 	p->argv[n] = NULL;
 	return count > 0;
 }
 
-static void create(const char *text, char *reply)
+static struct guest *begin(const char *xml, const char *status, char *reply)
 {
 	static struct plan p;
 	struct guest *g = &guests[n_guests];
 	int pair[2];
 
-	if (n_guests == GUESTS_MAX || !read_plan(text, &p)) {
+	if (n_guests == GUESTS_MAX || !read_plan(xml, status, &p)) {
 		answer(reply, VIR_ERR_XML_ERROR, "that is no domain");
-		return;
+		return NULL;
 	}
 	if (find(p.uuid)) {
 		answer(reply, VIR_ERR_OPERATION_FAILED, "it exists");
-		return;
+		return NULL;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
 		answer(reply, VIR_ERR_NO_MEMORY, "no sockets");
-		return;
+		return NULL;
 	}
 	snprintf(g->uuid, sizeof(g->uuid), "%s", p.uuid);
 	g->fd = pair[0];
 	g->pid = spawn(pair[1], p.argv, p.uid, p.gid);
+	g->xml = strdup(xml);
 	close(pair[1]);
 	n_guests++;
-	talk(g, "hello", -1, reply);
+	return g;
+}
+
+/* It lives if the last that it said was good. */
+static void began(struct guest *g, char *reply)
+{
 	if (!strncmp(reply, "ok", 2))
-		snprintf(reply, FAKE_VIRT_MAX, "ok %s", p.uuid);
+		snprintf(reply, FAKE_VIRT_MAX, "ok %s", g->uuid);
 	else
 		drop(g);
+}
+
+static void create(const char *text, char *reply)
+{
+	struct guest *g =
+		begin(text + 2, text[0] == 'P' ? "paused" : "running", reply);
+
+	if (!g)
+		return;
+	talk(g, "hello", -1, reply);
+	began(g, reply);
+}
+
+/* ---- save and restore ---- */
+
+#define SAVE_MAGIC "LibvirtQemudSave"
+
+/* Libvirt's own, as far as the engine looks at it. */
+struct save_header {
+	char magic[16];
+	uint32_t version, data_len, rest[17];
+};
+
+static void save(struct guest *g, const char *path, char *reply)
+{
+	struct save_header h = { .version = 2 };
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	h.data_len = (uint32_t)strlen(g->xml) + 1;
+	memcpy(h.magic, SAVE_MAGIC, sizeof(h.magic));
+	if (fd < 0 || write(fd, &h, sizeof(h)) != sizeof(h) ||
+	    write(fd, g->xml, h.data_len) != (ssize_t)h.data_len)
+		answer(reply, VIR_ERR_OPERATION_FAILED, "it cannot be written");
+	else
+		talk(g, "save", fd, reply);
+	if (fd >= 0)
+		close(fd);
+	if (!strncmp(reply, "ok", 2))
+		drop(g);
+	else
+		unlink(path);
+}
+
+static void restore(const char *text, char *reply)
+{
+	static char xml[FAKE_VIRT_MAX];
+	int fd = open(text + 2, O_RDONLY | O_CLOEXEC);
+	struct save_header h = { .version = 0 };
+	struct guest *g = NULL;
+
+	if (fd < 0 || read(fd, &h, sizeof(h)) != sizeof(h) ||
+	    memcmp(h.magic, SAVE_MAGIC, sizeof(h.magic)) != 0 ||
+	    h.data_len > sizeof(xml) ||
+	    read(fd, xml, h.data_len) != (ssize_t)h.data_len)
+		answer(reply, VIR_ERR_OPERATION_FAILED, "that is no save");
+	else
+		g = begin(xml, "inmigrate", reply);
+	if (g) {
+		talk(g, "load", fd, reply);
+		if (!strncmp(reply, "ok", 2) && text[0] == 'R')
+			talk(g, "resume", -1, reply);
+		began(g, reply);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- disks ---- */
+
+#define TOKEN_AT   (1 << 20) /* as fake_qemu.c */
+#define TOKEN_SIZE 64
+
+static bool token_of(const char *path, char token[TOKEN_SIZE])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, token, TOKEN_SIZE, TOKEN_AT);
+
+	if (fd >= 0)
+		close(fd);
+	return n == TOKEN_SIZE && token[0];
+}
+
+/* The last argument is the layer that gets what is in those below it. */
+static int rebase(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char token[TOKEN_SIZE], layer[4096];
+	bool found = token_of(path, token);
+	int fd;
+
+	for (int n = FAKE_LAYERS_MAX; !found && slash && n >= 0; n--) {
+		snprintf(layer, sizeof(layer), "%.*s/disk.%d.qcow2",
+			 (int)(slash - path), path, n);
+		found = token_of(layer, token);
+	}
+	if (!found)
+		return 0;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || pwrite(fd, token, TOKEN_SIZE, TOKEN_AT) != TOKEN_SIZE;
 }
 
 /* ---- requests ---- */
@@ -198,6 +308,8 @@ static void on_guest(const char *text, int fd, char *reply)
 		answer(reply, VIR_ERR_NO_DOMAIN, "no such domain");
 	} else if (!strncmp(text, "qmp ", 4)) {
 		talk(g, uuid + 37, fd, reply);
+	} else if (!strncmp(text, "save ", 5)) {
+		save(g, uuid + 37, reply);
 	} else if (!strncmp(text, "destroy ", 8)) {
 		drop(g);
 		sprintf(reply, "ok");
@@ -219,6 +331,8 @@ static void serve(const char *text, int fd, char *reply)
 		list(reply);
 	else if (!strncmp(text, "create ", 7))
 		create(text + 7, reply);
+	else if (!strncmp(text, "restore ", 8))
+		restore(text + 8, reply);
 	else
 		on_guest(text, fd, reply);
 }
@@ -307,6 +421,8 @@ int main(int argc, char **argv)
 		puts("QEMU emulator version 7.2.0");
 		return 0;
 	}
+	if (argc > 2 && !strcmp(argv[1], "rebase"))
+		return rebase(argv[argc - 1]);
 	if (argc != 2 || strlen(argv[1]) >= sizeof(sa.sun_path))
 		return 2;
 	signal(SIGPIPE, SIG_IGN);

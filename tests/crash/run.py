@@ -44,6 +44,9 @@ CREATE = ["create a r0", "settle", "poke a one"]
 USE = ["pause a", "settle", "check", "resume a", "settle", "peek a one"]
 END = ["end", "restart", "check", "live 0", "stop", "census"]
 RUNS = ["peek a one", "poke a one"] + USE
+# More layers than a snapshot may have for long.
+LONG = ["pause a", "resume a", "settle"] * 8 + ["pause a"]
+WHOLE = "min = 0\n[snapshots]\nmechanism = libvirt\n"
 OPERATIONS = {
     "create": dict(op="create a r1", live=1, after=["poke a one"] + USE),
     "create-cold": dict(config="min = 0\n[guest]\ntemplates = no\n",
@@ -88,6 +91,29 @@ OPERATIONS = {
                     after=[]),
     "drain": dict(before=CREATE, op="drain r1", live=1,
                   after=["resume a", "settle"] + RUNS),
+    "export": dict(before=CREATE + ["snapshot a s"], op="export s", live=1,
+                   after=["importsnap"] + RUNS),
+    # Its template is here, or comes with it.
+    "importsnap": dict(before=CREATE + ["snapshot a s", "export s"],
+                       op="importsnap", live=1, after=RUNS),
+    "importsnap-all": dict(before=["create large", "settle", "snapshot large s",
+                                   "export s", "end"],
+                           op="importsnap", live=0,
+                           after=["forksnap s", "settle", "check"]),
+    "merge": dict(before=CREATE + LONG, op="merge a", live=1,
+                  after=["resume a", "settle"] + RUNS),
+    # Saved and restored by libvirt.
+    "whole-pause": dict(config=WHOLE, before=CREATE, op="pause a r1", live=1,
+                        after=["resume a", "settle"] + RUNS),
+    "whole-resume": dict(config=WHOLE, before=CREATE + ["pause a"],
+                         op="resume a r1", live=1, after=RUNS),
+    "whole-snapshot": dict(config=WHOLE, before=CREATE,
+                           op="snapshot a s r1", live=1,
+                           after=["poke a two", "restore a s", "settle"]
+                           + RUNS),
+    "whole-fork": dict(config=WHOLE, before=CREATE + ["pause a"],
+                       op="fork a r1", live=3,
+                       after=["resume a", "settle"] + RUNS),
     # A start over one of each.
     "start": dict(before=CREATE + ["snapshot a s", "create b", "pause b",
                                    "expose a", "create c"],
