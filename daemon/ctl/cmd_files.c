@@ -7,6 +7,7 @@
 #include "ctl/ctl.h"
 
 #include "ctl/json.h"
+#include "ctl/out.h"
 #include "ctl/text.h"
 
 #include "base/fd.h"
@@ -204,7 +205,7 @@ static int on_file_data(struct ctl *ctl, const ProtobufCMessage *m, void *arg)
 
 	(void)ctl;
 	(void)arg;
-	e = fd_write_full(STDOUT_FILENO, r->data.data, r->data.len);
+	e = out_write(r->data.data, r->data.len);
 	if (e < 0 && e != -EPIPE)
 		fprintf(stderr, "sandboxctl: standard output: %s\n",
 			strerror(-e));

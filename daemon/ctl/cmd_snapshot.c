@@ -3,6 +3,7 @@
 #include "ctl/ctl.h"
 
 #include "ctl/progress.h"
+#include "ctl/out.h"
 #include "ctl/text.h"
 #include "ctl/upload.h"
 
@@ -106,7 +107,9 @@ static int on_export(struct ctl *ctl, const ProtobufCMessage *m, void *arg)
 	const NODE(ExportSnapshotResponse) *r =
 		(const NODE(ExportSnapshotResponse) *)m;
 	struct export *x = arg;
-	int e = fd_write_full(x->fd, r->data.data, r->data.len);
+	int e = x->fd == STDOUT_FILENO
+			? out_write(r->data.data, r->data.len)
+			: fd_write_full(x->fd, r->data.data, r->data.len);
 
 	(void)ctl;
 	if (e < 0) {

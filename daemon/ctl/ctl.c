@@ -3,6 +3,7 @@
 #include "ctl/ctl.h"
 
 #include "ctl/json.h"
+#include "ctl/out.h"
 #include "ctl/text.h"
 
 #include "base/str.h"
@@ -67,6 +68,7 @@ int ctl_begin(struct ctl *ctl)
 		return status;
 	if (client_catch_signals(ctl->client, &err) < 0)
 		return ctl_local(&err);
+	out_watch(ctl->client);
 	return 0;
 }
 

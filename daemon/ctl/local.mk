@@ -12,6 +12,7 @@ libctl_a_SOURCES = \
 	%D%/forward.c %D%/forward.h \
 	%D%/json.c %D%/json.h \
 	%D%/options.c %D%/options.h \
+	%D%/out.c %D%/out.h \
 	%D%/pb.h \
 	%D%/progress.c %D%/progress.h \
 	%D%/pump.c %D%/pump.h \

@@ -7,6 +7,7 @@
 #include "ctl/ctl.h"
 
 #include "base/loop.h"
+#include "ctl/out.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -211,10 +212,12 @@ int main(int argc, char **argv)
 	int status;
 
 	signal(SIGPIPE, SIG_IGN);
+	out_init();
 	if (loop_new(&ctl.loop, &err) < 0)
 		return ctl_local(&err);
 	ctl.options = options_new();
 	status = run(&ctl, argc - 1, argv + 1);
+	out_watch(NULL);
 	ctl.client = client_free(ctl.client);
 	ctl.options = options_free(ctl.options);
 	ctl.loop = loop_free(ctl.loop);

@@ -4,6 +4,34 @@
 . "${srcdir:-.}/tests/ctl/lib.sh"
 start_node
 
+# blocked ARG..: a command that prints more than a pipe holds to one that is open
+# and never read. It is ended by SIGTERM once it has filled it.
+blocked() {
+	mkfifo "$dir/fifo"
+	exec 3<>"$dir/fifo"
+	"$ctl" "$@" >"$dir/fifo" &
+	pid=$!
+	wait_for sleeps_in_write "$pid"
+	kill -TERM "$pid"
+	wait_for ended "$pid" && wait "$pid"
+	status=$?
+	kill -KILL "$pid" 2>/dev/null
+	exec 3>&-
+	rm "$dir/fifo"
+}
+sleeps_in_write() { read -r nr _ <"/proc/$1/syscall" && [ "$nr" = 1 ]; }
+ended() { grep -qs '^State:.Z' "/proc/$1/status" || ! kill -0 "$1" 2>/dev/null; }
+if [ "$(uname -m)" = x86_64 ] && [ -r "/proc/$$/syscall" ]; then
+	head -c 700000 /dev/zero >"$root/big"
+	blocked cat sb_1 /big
+	check "cat to a pipe that nobody reads ends by SIGTERM" exits 143
+	mkdir "$root/many"
+	(cd "$root/many" && seq -f 'a-file-of-a-long-enough-name-%g' 3000 | xargs touch)
+	blocked --json ls sb_1 /many
+	check "ls too" exits 143
+	rm -r "$root/big" "$root/many"
+fi
+
 run events
 check "events: all there are" [ "$(wc -l <"$dir/out")" = 3 ]
 check "events: nothing for the terminal" [ -z "$(tr -cd '\033' <"$dir/out")" ]
