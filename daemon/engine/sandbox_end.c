@@ -55,9 +55,20 @@ static void answer_all(struct sandbox *sb)
 		call_send(call);
 }
 
+/* What it waits for, if no failure has said so yet. */
 static void answer_is_due(void *arg)
 {
-	answer_all(arg);
+	struct sandbox *sb = arg;
+
+	if (sb->task && !strcmp(sb->row.reason, sb->end_reason))
+		snprintf(sb->row.reason, sizeof(sb->row.reason), "%.60s: %s %s",
+			 sb->end_reason,
+			 sb->task->kind == &task_end ? "libvirt" :
+						       sb->task->kind->name,
+			 sb->task->kind == &task_end ?
+				 "has not ended its guest yet" :
+				 "is still under way");
+	answer_all(sb);
 }
 
 static void destroyed(struct hv_call *call, int rc, const struct error *err)
