@@ -93,10 +93,9 @@ static void on_progress(struct image_maker *m,
 			 p->done, p->total, m->arg);
 }
 
-static int on_packet(const uint8_t *data, size_t len, void *arg,
-		     struct error *err)
+int image_maker_packet(struct image_maker *m, const uint8_t *data, size_t len,
+		       struct error *err)
 {
-	struct image_maker *m = arg;
 	Sandbox__Ipc__V1__ImageReport *r =
 		sandbox__ipc__v1__image_report__unpack(NULL, len, data);
 	int rc = 0;
@@ -112,6 +111,12 @@ static int on_packet(const uint8_t *data, size_t len, void *arg,
 	if (r)
 		sandbox__ipc__v1__image_report__free_unpacked(r, NULL);
 	return rc;
+}
+
+static int on_packet(const uint8_t *data, size_t len, void *arg,
+		     struct error *err)
+{
+	return image_maker_packet(arg, data, len, err);
 }
 
 static void how_it_ended(struct image_maker *m, const siginfo_t *info)
@@ -182,10 +187,9 @@ static int start(struct image_maker *m, struct loop *loop,
 	return worker_start(loop, &worker, &worker_ops, m, &m->worker, err);
 }
 
-int image_maker_start(struct loop *loop,
-		      const struct image_maker_config *config,
-		      const struct image_maker_ops *ops, void *arg,
-		      struct image_maker **ret, struct error *err)
+struct image_maker *image_maker_new(const struct image_maker_config *config,
+				    const struct image_maker_ops *ops,
+				    void *arg)
 {
 	struct image_maker *m = xcalloc(1, sizeof(*m));
 
@@ -193,6 +197,16 @@ int image_maker_start(struct loop *loop,
 				   .arg = arg,
 				   .spec = config->spec,
 				   .image = config->image };
+	return m;
+}
+
+int image_maker_start(struct loop *loop,
+		      const struct image_maker_config *config,
+		      const struct image_maker_ops *ops, void *arg,
+		      struct image_maker **ret, struct error *err)
+{
+	struct image_maker *m = image_maker_new(config, ops, arg);
+
 	if (start(m, loop, config, err) < 0) {
 		image_maker_free(m);
 		return -1;

@@ -6,6 +6,7 @@
 #ifndef ENGINE_IMAGE_MAKER_H
 #define ENGINE_IMAGE_MAKER_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -51,6 +52,16 @@ int image_maker_start(struct loop *loop,
 		      const struct image_maker_config *config,
 		      const struct image_maker_ops *ops, void *arg,
 		      struct image_maker **ret, struct error *err);
+
+/* For tests that play it: nothing is started, and `done` never comes; of the
+ * config only spec and image count. Each packet is as one of its reports. -1: it
+ * broke the rules, or what it found cannot be.
+ */
+struct image_maker *image_maker_new(const struct image_maker_config *config,
+				    const struct image_maker_ops *ops,
+				    void *arg);
+int image_maker_packet(struct image_maker *maker, const uint8_t *data,
+		       size_t len, struct error *err);
 
 /* Kill it; @done comes. */
 void image_maker_end(struct image_maker *maker);

@@ -17,6 +17,10 @@ FUZZ_TARGETS = \
 	%D%/fuzz_image_manifest \
 	%D%/fuzz_ipc \
 	%D%/fuzz_front_ipc \
+	%D%/fuzz_resolver_ipc \
+	%D%/fuzz_splice_ipc \
+	%D%/fuzz_image_report \
+	%D%/fuzz_exits \
 	%D%/fuzz_peek \
 	%D%/fuzz_parcel \
 	%D%/fuzz_peer \
@@ -71,6 +75,17 @@ tests_fuzz_fuzz_front_ipc_SOURCES = %D%/fuzz_front_ipc.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_front_ipc_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)
 tests_fuzz_fuzz_ipc_SOURCES = %D%/fuzz_ipc.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_ipc_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
+
+# Both ends of helpers' sockets; the linker takes engine_link.c of one helper.
+FUZZ_HELPER = $(FUZZ_MAIN) %D%/helper_pipe.h
+tests_fuzz_fuzz_resolver_ipc_SOURCES = %D%/fuzz_resolver_ipc.c $(FUZZ_HELPER)
+tests_fuzz_fuzz_resolver_ipc_LDADD = libresolver.a $(ENGINE_LIBS) $(FUZZ_LINK)
+tests_fuzz_fuzz_splice_ipc_SOURCES = %D%/fuzz_splice_ipc.c $(FUZZ_HELPER)
+tests_fuzz_fuzz_splice_ipc_LDADD = libsplice.a $(ENGINE_LIBS) $(FUZZ_LINK)
+tests_fuzz_fuzz_exits_SOURCES = %D%/fuzz_exits.c $(FUZZ_HELPER)
+tests_fuzz_fuzz_exits_LDADD = $(ENGINE_LIBS) $(FRONT_LIBS) $(FUZZ_LINK)
+tests_fuzz_fuzz_image_report_SOURCES = %D%/fuzz_image_report.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_image_report_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_peer_SOURCES = %D%/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)
