@@ -14,7 +14,8 @@
  * sandbox.save. That libvirt says 3 failed is not believed: whoever lost the
  * connection hears that too, and the guest may be in the file all the same.
  * When the daemon ends between 3 and the commit, the next one finds "pending"
- * and does 4 again (hv_whole_finish()).
+ * and does 4 again (hv_whole_finish()); when it ends between the commit and the
+ * removal of what only the save needed, the next one removes it.
  *
  * libvirt's file is a header, the domain's XML, and what QEMU wrote. A restore
  * needs the XML of another domain, with another uuid, disk and tap, which
@@ -268,6 +269,14 @@ static int pack_file(int out_fd, unsigned int threads, struct error *err)
 	return hv_whole_pack(from, to, threads, err);
 }
 
+/* Once the manifest is there. */
+static void drop_work_files(int fd)
+{
+	unlinkat(fd, RAW_FILE, 0);
+	unlinkat(fd, PENDING_FILE, 0);
+	unlinkat(fd, GUEST_FILE, 0);
+}
+
 /* Step 4. @m has no parts yet. */
 static int seal(const char *out, int out_fd, unsigned int layers,
 		unsigned int threads, struct snapshot_manifest *m,
@@ -278,9 +287,7 @@ static int seal(const char *out, int out_fd, unsigned int layers,
 	    snapshot_add_part(out_fd, SNAPSHOT_SAVE, m, err) < 0 ||
 	    snapshot_commit(out, out_fd, m, err) < 0)
 		return -1;
-	unlinkat(out_fd, RAW_FILE, 0);
-	unlinkat(out_fd, PENDING_FILE, 0);
-	unlinkat(out_fd, GUEST_FILE, 0);
+	drop_work_files(out_fd);
 	return 0;
 }
 
@@ -364,8 +371,8 @@ static int wait_saved(struct hv_libvirt *lv, const char *uuid,
 		if (progress && progress->cancel)
 			return err_set(err, ERR_CANCELLED, "save: stopped");
 		if (loop_now_ms() > deadline)
-			return r < 0 ? -1
-				     : err_set(err, ERR_TIMEOUT,
+			return r < 0 ? -1 :
+				       err_set(err, ERR_TIMEOUT,
 					       "libvirt's save of '%s' does "
 					       "not end",
 					       uuid);
@@ -473,8 +480,13 @@ int hv_whole_finish(struct hv_libvirt *lv, const char *snapshot_dir,
 		open(snapshot_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc;
 
-	if (fd < 0 || faccessat(fd, SNAPSHOT_MANIFEST_NAME, F_OK, 0) == 0 ||
-	    faccessat(fd, PENDING_FILE, F_OK, 0) < 0)
+	if (fd < 0)
+		return 0;
+	if (faccessat(fd, SNAPSHOT_MANIFEST_NAME, F_OK, 0) == 0) {
+		drop_work_files(fd);
+		return 0;
+	}
+	if (faccessat(fd, PENDING_FILE, F_OK, 0) < 0)
 		return 0;
 	rc = finish(lv, snapshot_dir, fd, err);
 	return rc < 0 ? err_wrap(err, "snapshot '%s'", snapshot_dir) : 0;
@@ -520,7 +532,7 @@ int hv_whole_restore(virConnectPtr conn, const struct guest_spec *spec,
 	if (rc < 0)
 		return -1;
 	*ret = virDomainLookupByUUIDString(conn, spec->uuid);
-	return *ret ? 0
-		    : hv_conn_error(err, "find guest '%s' that was restored",
+	return *ret ? 0 :
+		      hv_conn_error(err, "find guest '%s' that was restored",
 				    spec->uuid);
 }

@@ -11,9 +11,11 @@
 #include "base/mem.h"
 #include "engine/hv_whole.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HEADER 92
@@ -133,12 +135,40 @@ static void what_is_altered_or_cut_off_is_not_restored(void **state)
 	close(whole);
 }
 
+/* The daemon ended between the commit and the removal of libvirt's file. */
+static void what_a_committed_save_needs_no_more_is_removed(void **state)
+{
+	char dir[] = "/tmp/whole.XXXXXX";
+	const char *needless[] = { "sandbox.save", "pending", "guest" };
+	struct error err;
+	struct stat st;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(fd_replace_file(fd, "manifest", "m", 1, 0600, &err),
+			 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(
+			fd_replace_file(fd, needless[i], "x", 1, 0600, &err),
+			0);
+	assert_int_equal(hv_whole_finish(NULL, dir, &err), 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(fstatat(fd, needless[i], &st, 0), -1);
+	assert_int_equal(unlinkat(fd, "manifest", 0), 0);
+	close(fd);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_restored_has_the_new_guests_xml),
 		cmocka_unit_test(an_unfinished_save_is_not_packed),
 		cmocka_unit_test(what_is_altered_or_cut_off_is_not_restored),
+		cmocka_unit_test(
+			what_a_committed_save_needs_no_more_is_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
