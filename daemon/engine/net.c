@@ -17,6 +17,7 @@
  * begin is cut; a packet of it that comes later is judged as a new one.
  */
 #include "engine/net_priv.h"
+#include "engine/net_sockets.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -563,7 +564,11 @@ int net_open(const struct net_config *config, struct loop *loop,
 		return -1;
 	net = xcalloc(1, sizeof(*net));
 	*net = (struct net){
-		.loop = loop, .config = *config, .denied = denied, .arg = arg
+		.loop = loop,
+		.config = *config,
+		.denied = denied,
+		.arg = arg,
+		.claim = -1,
 	};
 	set_times(&net->config.times);
 	net->denials = denials_new();
@@ -573,10 +578,12 @@ int net_open(const struct net_config *config, struct loop *loop,
 	net->learned = xcalloc(config->slots, sizeof(*net->learned));
 	net->slots = xcalloc(config->slots, sizeof(struct net_slot *));
 	set_node(net);
-	if (links_open(&net->links, err) < 0 || nft_open(&net->nft, err) < 0 ||
-	    open_uplink(net, err) < 0 || open_taps(net, err) < 0 ||
-	    net_filter_open(net, err) < 0 || net_flows_open(net, err) < 0 ||
-	    net_names_open(net, err) < 0 || net_splice_open(net, err) < 0) {
+	net->claim = net_socket_claim(err);
+	if (net->claim < 0 || links_open(&net->links, err) < 0 ||
+	    nft_open(&net->nft, err) < 0 || open_uplink(net, err) < 0 ||
+	    open_taps(net, err) < 0 || net_filter_open(net, err) < 0 ||
+	    net_flows_open(net, err) < 0 || net_names_open(net, err) < 0 ||
+	    net_splice_open(net, err) < 0) {
 		net_close(net, true);
 		return err_wrap(err, "set up the network");
 	}
@@ -628,6 +635,7 @@ struct net *net_close(struct net *net, bool keep)
 		nft_batch_fini(net->gather);
 	free(net->gather);
 	denials_free(net->denials);
+	fd_close(&net->claim);
 	free(net->slots);
 	free(net->learned);
 	free(net->have);

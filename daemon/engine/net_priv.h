@@ -38,6 +38,7 @@ struct net {
 	struct net_config config;
 	net_denied_fn denied;
 	void *arg;
+	int claim; /* net_socket_claim() */
 	char uplink[IFNAMSIZ];
 	struct links *links;
 	struct nft *nft;

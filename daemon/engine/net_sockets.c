@@ -11,8 +11,10 @@
 #include <linux/netfilter/nfnetlink_log.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #define DNS_PORT    53
 #define TCP_BACKLOG 256
@@ -21,12 +23,34 @@
 /* The splice of a daemon that died closes its own as soon as it sees that. */
 #define BIND_TRIES   200
 #define BIND_WAIT_US 10000
+/* Abstract: of the network namespace, and gone with the process. */
+#define CLAIM_NAME   "\0sandboxd-network"
 #define LOG_COPY     64
 #define LOG_FLUSH_CS 5 /* hundredths of a second */
 
 static int set_int(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+int net_socket_claim(struct error *err)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX,
+				  .sun_path = CLAIM_NAME };
+	socklen_t len =
+		offsetof(struct sockaddr_un, sun_path) + sizeof(CLAIM_NAME) - 1;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_sys(err, errno, "claim the network namespace");
+	if (bind(fd, (struct sockaddr *)&at, len) == 0)
+		return TAKE_FD(fd);
+	if (errno != EADDRINUSE)
+		return err_sys(err, errno, "claim the network namespace");
+	return err_set(err, ERR_CONFLICT,
+		       "another sandboxd runs in this network namespace: end "
+		       "it, or start this one in a namespace of its own "
+		       "(ip netns exec)");
 }
 
 int net_socket_dns(int type, uint32_t gateway, struct error *err)

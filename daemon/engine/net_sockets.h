@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net_sockets.h - the sockets that resolver and splice are handed */
+/* net_sockets.h - the sockets of a node's network, most of which are handed on */
 #ifndef ENGINE_NET_SOCKETS_H
 #define ENGINE_NET_SOCKETS_H
 
 #include <stdint.h>
 
 struct error;
+
+/* Held open, it keeps a second node out of this network namespace: both would
+ * name the same taps and tables theirs. ERR_CONFLICT when there is one already.
+ */
+int net_socket_claim(struct error *err);
 
 /* Where guests ask: @gateway (host order), port 53, SOCK_DGRAM or SOCK_STREAM
  * (listening). The address need not be there yet. A descriptor, or -1.

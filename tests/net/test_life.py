@@ -292,6 +292,18 @@ def forget_guests(_line):
     return True
 
 
+@test()
+def a_second_node_in_a_namespace_is_refused_and_harms_nothing(rig):
+    g = rig.guest(0, 5, "deny +203.0.113.10")
+    before = sh("nft", "-s", "list", "ruleset")
+    second = subprocess.run(rig.net.args, stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True)
+    assert second.returncode == 1
+    assert "another sandboxd" in second.stdout, second.stdout
+    assert sh("nft", "-s", "list", "ruleset") == before
+    assert in_ns(g, tcp, "203.0.113.10", 443)[0] == "open"
+
+
 @test(after(["sweep"], forget_guests))
 def a_killed_engine_leaves_guests_their_network_and_takes_it_up_again(rig):
     g = rig.guest(0, 5, "deny +allowed.test")
