@@ -35,6 +35,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define SERVICE		  "/sandbox.agent.v1.AgentService/"
 #define PROTOCOL_VERSION  1
@@ -61,6 +62,7 @@ struct agent_link {
 	struct grpc_conn *conn;
 	sd_event_source *deadline;
 	uint64_t deadline_ms;
+	uint64_t hello_ms; /* when Hello was sent */
 	uint64_t attach_id;
 	Sandbox__Ipc__V1__AttachAgent *attach; /* until READY */
 	Sandbox__Agent__V1__HelloResponse *hello;
@@ -441,12 +443,32 @@ static void on_configured(struct agent_link *link, const struct grpc_status *st,
 	become_ready(link);
 }
 
+/* The clock that the guest is to have when this arrives: what came from the
+ * engine is as old as attaching took. Half of a call's way there and back is
+ * the best guess of the way there; Hello was such a call.
+ */
+static void set_time(struct agent_link *link)
+{
+	Google__Protobuf__Timestamp *t = link->attach->configure->time;
+	struct timespec now;
+	int64_t ns;
+
+	if (!t)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	ns = now.tv_nsec +
+	     (int64_t)(loop_now_ms() - link->hello_ms) * 1000000 / 2;
+	t->seconds = now.tv_sec + ns / 1000000000;
+	t->nanos = (int32_t)(ns % 1000000000);
+}
+
 static void configure(struct agent_link *link)
 {
 	_cleanup_free_ uint8_t *buf = NULL;
 	struct grpc_status why;
 	size_t len;
 
+	set_time(link);
 	buf = wire_pack(&link->attach->configure->base, &len);
 	if (unary(link, "Configure", buf, len,
 		  &sandbox__agent__v1__configure_response__descriptor,
@@ -492,6 +514,7 @@ static void on_ready(struct grpc_io *io, void *arg)
 
 	(void)io;
 	link->state = LINK_HELLO;
+	link->hello_ms = loop_now_ms();
 	m.protocol_version = PROTOCOL_VERSION;
 	m.nonce = link->attach->nonce;
 	buf = wire_pack(&m.base, &len);

@@ -69,6 +69,7 @@ struct rig {
 	enum agent_way way;
 	uint64_t flood;
 	unsigned int hellos, configures, agent_cancels;
+	int64_t clock_ms; /* that the last Configure set */
 	uint64_t agent_sent, tunnelled;
 	struct list agent_calls;
 	struct grpc_io *agent_io;

@@ -206,7 +206,19 @@ static void agent_tunnel(struct agent_side *a, const uint8_t *data, size_t len)
 	sandbox__node__v1__tunnel_request__free_unpacked(m, NULL);
 }
 
-static void agent_unary(struct agent_side *a)
+static void agent_configured(struct rig *rig, const uint8_t *data, size_t len)
+{
+	Sandbox__Agent__V1__ConfigureRequest *m =
+		sandbox__agent__v1__configure_request__unpack(NULL, len, data);
+
+	assert_non_null(m);
+	assert_non_null(m->time);
+	rig->configures++;
+	rig->clock_ms = m->time->seconds * 1000 + m->time->nanos / 1000000;
+	sandbox__agent__v1__configure_request__free_unpacked(m, NULL);
+}
+
+static void agent_unary(struct agent_side *a, const uint8_t *data, size_t len)
 {
 	Sandbox__Agent__V1__HelloResponse hello =
 		SANDBOX__AGENT__V1__HELLO_RESPONSE__INIT;
@@ -222,7 +234,8 @@ static void agent_unary(struct agent_side *a)
 		hello.configured = a->rig->configured;
 		agent_send(a, &hello.base);
 	} else {
-		a->rig->configures += !strcmp(a->method, "Configure");
+		if (!strcmp(a->method, "Configure"))
+			agent_configured(a->rig, data, len);
 		agent_send(a, &empty.base);
 	}
 	grpc_call_finish(a->call, &ok);
@@ -241,7 +254,7 @@ static void agent_message(struct grpc_call *call, const uint8_t *data,
 	else if (!strcmp(a->method, "Tunnel"))
 		agent_tunnel(a, data, len);
 	else if (!a->begun)
-		agent_unary(a);
+		agent_unary(a, data, len);
 	a->begun = true;
 }
 
@@ -333,6 +346,7 @@ void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms)
 	Sandbox__Ipc__V1__AttachAgent m = SANDBOX__IPC__V1__ATTACH_AGENT__INIT;
 	Sandbox__Agent__V1__ConfigureRequest configure =
 		SANDBOX__AGENT__V1__CONFIGURE_REQUEST__INIT;
+	Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
 	_cleanup_free_ uint8_t *buf = NULL;
 	uint8_t nonce[32] = { 1 };
 	size_t len;
@@ -346,6 +360,9 @@ void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms)
 	configure.hostname = (char *)"guest";
 	configure.workdir = (char *)"/tmp";
 	configure.nonce = m.nonce;
+	/* The engine's clock when it asked, long ago. */
+	time.seconds = 1;
+	configure.time = &time;
 	m.configure = rig->configured ? NULL : &configure;
 	buf = wire_pack(&m.base, &len);
 	rig->answered = false;

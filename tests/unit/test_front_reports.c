@@ -76,6 +76,20 @@ static void a_guest_that_is_attached_again_tells_its_ends(void **state)
 	rig_until(rig, times(rig, "exec.completed") == 1);
 }
 
+/* However long it took until it could be told. */
+static void a_guest_is_told_the_time_of_when_it_is_told(void **state)
+{
+	struct rig *rig = *state;
+	int64_t began = loop_wall_ms(), ended;
+
+	rig_attach(rig, "sb_1");
+	ended = loop_wall_ms();
+	assert_int_equal(rig->configures, 1);
+	assert_true(rig->clock_ms >= began);
+	/* Half of Hello's way there and back may be added. */
+	assert_true(rig->clock_ms <= ended + (ended - began));
+}
+
 static void an_end_that_a_client_sees_is_reported_once(void **state)
 {
 	struct rig *rig = *state;
@@ -240,6 +254,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(an_end_is_reported_when_its_client_is_gone),
 		T(a_guest_that_is_attached_again_tells_its_ends),
+		T(a_guest_is_told_the_time_of_when_it_is_told),
 		T(an_end_that_a_client_sees_is_reported_once),
 		T(a_guest_that_tells_an_end_twice_loses_its_link),
 		T(ends_that_nobody_began_come_out_of_an_allowance),
