@@ -77,9 +77,10 @@ made=()
 
 # create [OPTION..] -> id in $id
 create() {
-    local idle=(--idle-timeout 30m)
+    local idle=(--idle-timeout 30m) life=(--timeout 30m)
     case " $* " in *" --idle-timeout "*) idle=() ;; esac
-    id=$("$ctl" --json create --image "$image" --timeout 30m "${idle[@]}" "$@" | json id)
+    case " $* " in *" --timeout "*) life=() ;; esac
+    id=$("$ctl" --json create --image "$image" "${life[@]}" "${idle[@]}" "$@" | json id)
     [ -n "$id" ]
     made+=("$id")
     echo "$id" >>"$work/made"
