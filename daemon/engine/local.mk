@@ -55,6 +55,7 @@ libengine_a_SOURCES += \
 	%D%/net.c %D%/net_ahead.c %D%/net_flows.c %D%/net_names.c %D%/net_priv.h \
 	%D%/net_splice.c \
 	%D%/net_repair.c %D%/net_rule.c \
+	%D%/net_learn.c \
 	%D%/net_learned.c %D%/net_learned.h \
 	%D%/net_sockets.c %D%/net_sockets.h \
 	%D%/net_taps.c %D%/net_taps.h \

@@ -145,15 +145,19 @@ static int commit_slot(struct net *net, struct net_slot *s, struct error *err)
 	int rc;
 
 	nft_batch_init(&own, NFPROTO_INET);
+	learned_expire(&net->learned[number], loop_now_ms());
+	learned_retire(&net->learned[number],
+		       s->has_policy ? &s->policy : NULL);
 	if (!s->has_policy)
 		netpol_slot_close(b, &net->node, &s->slot, &have);
 	else if (anew)
 		netpol_slot(b, &net->node, &s->slot, &s->plan, &have);
 	else
 		netpol_slot_fill(b, &net->node, &s->slot, &s->plan, &have);
-	net_put_all_learned(net, b, s);
+	net_write_learned(net, b, number, s, true);
 	rc = net->gather ? 0 : nft_commit(net->nft, b, err);
 	if (rc == 0) {
+		learned_committed(&net->learned[number]);
 		net->have[number] = have;
 		if (anew)
 			net_set_shape(net, number, &s->plan);
@@ -251,7 +255,7 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 	old = net->slots[slot->number];
 	/* Another sandbox's names are not this one's. */
 	if (old && old->generation != generation) {
-		learned_fini(&net->learned[slot->number]);
+		learned_retire(&net->learned[slot->number], NULL);
 		denials_clear(net->denials, slot->number);
 	}
 	if (take_tap(net, slot, &s->ifindex, err) < 0 ||
@@ -275,6 +279,7 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 struct judge {
 	const struct net *net;
 	const struct net_slot *s;
+	uint64_t now;
 	struct flow *cut;
 	size_t n, room;
 };
@@ -297,7 +302,8 @@ static bool admits(const struct judge *j, const struct flow *f)
 	for (size_t i = 0; i < t->n; i++) {
 		uint32_t groups;
 
-		if (t->entries[i].address != f->destination)
+		if (t->entries[i].address != f->destination ||
+		    t->entries[i].expires_ms <= j->now)
 			continue;
 		groups = net_groups_of_name(j->s, t->entries[i].name);
 		for (unsigned int g = 0; g < plan->n_groups; g++) {
@@ -346,7 +352,7 @@ static int count_set(struct net *net, const char *set, const char *tap,
 static int cut_refused(struct net *net, const struct net_slot *s,
 		       struct error *err)
 {
-	struct judge j = { .net = net, .s = s };
+	struct judge j = { .net = net, .s = s, .now = loop_now_ms() };
 	uint64_t allowed;
 	int rc;
 
@@ -383,7 +389,7 @@ int net_update(struct net *net, const struct slot *slot, uint64_t generation,
 		return err_wrap(err, "update slot %u", slot->number);
 	s->ifindex = old->ifindex;
 	if (old->generation != generation)
-		learned_fini(&net->learned[slot->number]);
+		learned_retire(&net->learned[slot->number], NULL);
 	if (commit_slot(net, s, err) < 0) {
 		slot_free(s);
 		return err_wrap(err, "update slot %u", slot->number);
@@ -411,6 +417,7 @@ int net_detach(struct net *net, const struct slot *slot, struct error *err)
 	net_splice_cut(net, slot->number);
 	nft_batch_init(&b, NFPROTO_INET);
 	netpol_slot_close(&b, &net->node, slot, &have);
+	net_write_learned(net, &b, slot->number, NULL, true);
 	rc = nft_commit(net->nft, &b, e);
 	nft_batch_fini(&b);
 	if (rc == 0) {

@@ -136,12 +136,13 @@ static void renew(struct net *net, struct nft_batch *b, const struct use *use,
 	for (size_t i = 0; i < t->n; i++) {
 		struct learned *e = &t->entries[i];
 
-		if (e->address != use->address ||
+		if (e->address != use->address || e->expires_ms <= now ||
 		    e->expires_ms > now + times->learn_grace_ms)
 			continue;
 		e->expires_ms = now + life;
-		net_put_learned(b, s, e->name, e->address, life, true);
+		e->dirty = true;
 	}
+	net_write_learned(net, b, use->number, s, false);
 }
 
 static void renew_some(struct net *net, const struct use *uses, size_t n)
@@ -153,8 +154,14 @@ static void renew_some(struct net *net, const struct use *uses, size_t n)
 	nft_batch_init(&b, NFPROTO_INET);
 	for (size_t i = 0; i < n; i++)
 		renew(net, &b, &uses[i], now);
-	if (nft_commit(net->nft, &b, &err) < 0)
+	if (nft_commit(net->nft, &b, &err) < 0) {
 		log_warn("renew addresses in use: %s", err.msg);
+		n = 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (uses[i].number < net->config.slots)
+			learned_committed(&net->learned[uses[i].number]);
+	}
 	nft_batch_fini(&b);
 }
 
@@ -185,8 +192,9 @@ static bool expires_soon(struct net *net, uint64_t now)
 
 		learned_expire(t, now);
 		for (size_t k = 0; !soon && k < t->n; k++)
-			soon = t->entries[k].expires_ms <
-			       now + net->config.times.learn_grace_ms;
+			soon = t->entries[k].expires_ms > now &&
+			       t->entries[k].expires_ms <
+				       now + net->config.times.learn_grace_ms;
 	}
 	return soon;
 }

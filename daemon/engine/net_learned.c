@@ -34,11 +34,14 @@ uint32_t learned_hash(const char *name)
 /* The entry to go, so that there is room for one of @name; t->n: none. */
 static size_t victim(const struct learned_table *t, const char *name)
 {
-	size_t first = t->n, first_same = t->n, same = 0;
+	size_t first = t->n, first_same = t->n, same = 0, live = 0;
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct learned *e = &t->entries[i];
 
+		if (!e->expires_ms)
+			continue;
+		live++;
 		if (first == t->n ||
 		    e->expires_ms < t->entries[first].expires_ms)
 			first = i;
@@ -51,13 +54,20 @@ static size_t victim(const struct learned_table *t, const char *name)
 	}
 	if (same >= LEARNED_PER_NAME_MAX)
 		return first_same;
-	return t->n >= LEARNED_MAX ? first : t->n;
+	return live >= LEARNED_MAX ? first : t->n;
+}
+
+static void retire(struct learned *e)
+{
+	e->expires_ms = 0;
+	e->dirty = true;
 }
 
 bool learned_has(const struct learned_table *t, uint32_t address)
 {
 	for (size_t i = 0; i < t->n; i++) {
-		if (t->entries[i].address == address)
+		if (t->entries[i].address == address &&
+		    t->entries[i].expires_ms)
 			return true;
 	}
 	return false;
@@ -76,78 +86,91 @@ bool learned_by_name(const struct learned_table *t, const char *name,
 	return false;
 }
 
-bool learned_put(struct learned_table *t, const char *name, uint32_t address,
-		 uint64_t expires_ms, uint32_t *ret_evicted)
+struct learned *learned_find(const struct learned_table *t, const char *name,
+			     uint32_t address)
 {
-	bool evicted = false;
-	size_t out;
-
-	t->gone = false;
-
 	for (size_t i = 0; i < t->n; i++) {
 		struct learned *e = &t->entries[i];
 
-		if (e->address == address && !strcmp(e->name, name)) {
-			if (expires_ms > e->expires_ms)
-				e->expires_ms = expires_ms;
-			return false;
-		}
+		if (e->address == address && !strcmp(e->name, name))
+			return e;
 	}
-	out = victim(t, name);
-	if (out < t->n) {
-		*ret_evicted = t->entries[out].address;
-		t->gone = true;
-		t->gone_address = t->entries[out].address;
-		t->gone_name = learned_hash(t->entries[out].name);
-		drop(t, out);
-		/* Another name may have brought it as well. */
-		evicted = !learned_has(t, *ret_evicted) &&
-			  *ret_evicted != address;
-	}
-	if (t->n == t->room) {
+	return NULL;
+}
+
+struct learned *learned_put(struct learned_table *t, const char *name,
+			    uint32_t address, uint64_t expires_ms)
+{
+	struct learned *e = learned_find(t, name, address);
+	size_t out = e && e->expires_ms ? t->n : victim(t, name);
+
+	if (!e && t->n == 2 * LEARNED_MAX)
+		return NULL;
+	if (out < t->n)
+		retire(&t->entries[out]);
+	if (!e && t->n == t->room) {
 		t->room = t->room ? t->room * 2 : 8;
 		t->entries = xrealloc(t->entries, t->room, sizeof(*t->entries));
 	}
-	t->entries[t->n++] =
-		(struct learned){ address, expires_ms, xstrdup(name) };
-	return evicted;
+	if (!e) {
+		e = &t->entries[t->n++];
+		*e = (struct learned){ .address = address,
+				       .name = xstrdup(name) };
+	}
+	if (expires_ms > e->expires_ms)
+		e->expires_ms = expires_ms;
+	e->dirty = true;
+	return e;
 }
 
 void learned_expire(struct learned_table *t, uint64_t now_ms)
 {
 	for (size_t i = 0; i < t->n;) {
-		if (t->entries[i].expires_ms <= now_ms)
+		if (t->entries[i].expires_ms <= now_ms &&
+		    t->entries[i].kernel_ms <= now_ms)
 			drop(t, i);
 		else
 			i++;
 	}
 }
 
-void learned_filter(struct learned_table *t, const struct net_policy *policy)
+void learned_retire(struct learned_table *t, const struct net_policy *policy)
 {
 	uint16_t rule;
 
-	for (size_t i = 0; i < t->n;) {
+	for (size_t i = 0; i < t->n; i++) {
 		if (!policy ||
 		    !net_rules_of_name(policy, t->entries[i].name, &rule, 1))
-			drop(t, i);
-		else
-			i++;
+			retire(&t->entries[i]);
 	}
 }
 
-static int longest_first(const void *a, const void *b)
+void learned_committed(struct learned_table *t)
 {
-	const struct learned *x = a, *y = b;
+	for (size_t i = 0; i < t->n;) {
+		struct learned *e = &t->entries[i];
 
-	return x->expires_ms > y->expires_ms ? -1 :
-					       x->expires_ms < y->expires_ms;
+		if (e->dirty && !e->expires_ms) {
+			drop(t, i);
+			continue;
+		}
+		e->groups = e->next;
+		e->named = e->next_named;
+		e->dirty = false;
+		i++;
+	}
 }
 
-void learned_sort(struct learned_table *t)
+void learned_lost(struct learned_table *t)
 {
-	if (t->n)
-		qsort(t->entries, t->n, sizeof(*t->entries), longest_first);
+	for (size_t i = 0; i < t->n; i++) {
+		struct learned *e = &t->entries[i];
+
+		e->groups = e->next = 0;
+		e->named = e->next_named = false;
+		e->kernel_ms = 0;
+		e->dirty = true;
+	}
 }
 
 static bool covers(const struct net_rule *rule, const char *name)

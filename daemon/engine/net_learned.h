@@ -2,7 +2,8 @@
 /* net_learned.h - addresses that one slot was told for names (pure)
  *
  * The kernel's sets decide; this remembers which name brought an address, so
- * that a new policy keeps what its names still allow.
+ * that a new policy keeps what its names still allow; and what the kernel may
+ * have, so that it can be taken out again.
  */
 #ifndef ENGINE_NET_LEARNED_H
 #define ENGINE_NET_LEARNED_H
@@ -12,50 +13,66 @@
 #define LEARNED_MAX	     1024 /* of one slot */
 #define LEARNED_PER_NAME_MAX 64
 
-struct learned {
-	uint32_t address;
-	uint64_t expires_ms; /* CLOCK_MONOTONIC */
-	char *name;	     /* lower case, as asked */
-};
+/* The kernel's clock for an element begins later than ours. */
+#define LEARNED_SLACK_MS 5000
 
 /**
- * struct learned_table
- * @gone, @gone_address, @gone_name: Whether an entry had to go for the last one
- *		that was put, and which (its name's hash)
+ * struct learned - One address by one name
+ * @expires_ms:	CLOCK_MONOTONIC; 0: retired, to be taken out of the kernel's sets
+ * @name:	Lower case, as asked; "": not known, as it was too long to be noted
+ * @groups, @named: What the kernel may have because of it, until @kernel_ms: a
+ *		bit for each group; that the name brought it
+ * @next, @next_named: The same once the batch that is being made is committed
+ * @dirty:	The kernel's part is not as it should be
+ */
+struct learned {
+	uint32_t address;
+	uint64_t expires_ms;
+	char *name;
+	uint32_t groups, next;
+	bool named, next_named, dirty;
+	uint64_t kernel_ms;
+};
+
+/* What the kernel has of a slot is never more than the entries say, whether a
+ * commit failed or not: they go once it was taken out, or by itself.
  */
 struct learned_table {
 	struct learned *entries;
 	size_t n, room;
-	bool gone;
-	uint32_t gone_address, gone_name;
 };
 
 void learned_fini(struct learned_table *t);
 
 /**
  * learned_put() - Note an address, or that it lives longer
- * @ret_evicted: The address that had to go for it (the limits above): set if
- *		the return value is true
+ * Return: its entry, until the next call; NULL: too many wait to be taken out
  *
- * The one that expires first goes, of the same name if that has its share.
+ * If the limits above are reached, the one that expires first is retired, of the
+ * same name if that has its share.
  */
-bool learned_put(struct learned_table *t, const char *name, uint32_t address,
-		 uint64_t expires_ms, uint32_t *ret_evicted);
+struct learned *learned_put(struct learned_table *t, const char *name,
+			    uint32_t address, uint64_t expires_ms);
+/* The one of this name, retired or not; or NULL. */
+struct learned *learned_find(const struct learned_table *t, const char *name,
+			     uint32_t address);
 
 /* A name as one number, for the kernel's sets. */
 uint32_t learned_hash(const char *name);
 
-/* Forget those that have expired. */
+/* Forget those that have expired, here and in the kernel. */
 void learned_expire(struct learned_table *t, uint64_t now_ms);
-/* Forget those whose names @policy does not allow by a rule. */
-void learned_filter(struct learned_table *t, const struct net_policy *policy);
+/* Retire those whose names @policy (NULL: nothing) does not allow by a rule. */
+void learned_retire(struct learned_table *t, const struct net_policy *policy);
+/* The batch that was made of this table is in: what was retired goes. */
+void learned_committed(struct learned_table *t);
+/* The kernel has none of it any more. */
+void learned_lost(struct learned_table *t);
+/* By any name that is not retired. */
 bool learned_has(const struct learned_table *t, uint32_t address);
 /* By this very name, and still. */
 bool learned_by_name(const struct learned_table *t, const char *name,
 		     uint32_t address, uint64_t now_ms);
-/* Longest life first. */
-void learned_sort(struct learned_table *t);
-
 /* Which of the policy's allow rules, by place, cover a name that no deny rule
  * covers. Return: how many; those over @max are left out.
  */

@@ -82,24 +82,26 @@ void net_gather_send(struct net *net);
 /* A slot's, host order. */
 uint32_t net_address(const struct net *net, uint32_t number);
 
-/* ---- net_names.c ---- */
+/* ---- net_learn.c ---- */
 
 /* Bit g: what is learned for this name goes into group g. */
 uint32_t net_groups_of_name(const struct net_slot *s, const char *name);
 
-/* All that still holds, into sets that are empty. */
-void net_put_all_learned(struct net *net, struct nft_batch *b,
-			 const struct net_slot *s);
+/* Have the kernel's sets say of a slot what its table says, for the policy of @s
+ * (NULL: nobody's): of all its entries or of those that are dirty. Once the batch
+ * is in: learned_committed().
+ */
+void net_write_learned(struct net *net, struct nft_batch *b, uint32_t number,
+		       const struct net_slot *s, bool all);
+
+/* Open what the resolver found. 0: it is in the kernel. */
+int net_learn(struct net *net, const struct resolver_learn *learn,
+	      struct error *err);
+
+/* ---- net_names.c ---- */
 
 /* Starts the resolver, and the timer that keeps addresses in use. */
 int net_names_open(struct net *net, struct error *err);
-
-/* One learned address, for the groups that the name is in. @there: its time
- * starts anew if it is in the set.
- */
-void net_put_learned(struct nft_batch *b, const struct net_slot *s,
-		     const char *name, uint32_t address, uint64_t timeout_ms,
-		     bool there);
 
 /* ---- net_flows.c ---- */
 

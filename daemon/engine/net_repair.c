@@ -57,13 +57,16 @@ static int make_base(struct net *net, bool anew, struct error *err)
 static void nothing_is_there(struct net *net)
 {
 	memset(net->have, 0, net->config.slots * sizeof(*net->have));
-	for (uint32_t i = 0; i < net->config.slots; i++)
+	for (uint32_t i = 0; i < net->config.slots; i++) {
 		net_set_shape(net, i, NULL);
+		learned_lost(&net->learned[i]);
+	}
 }
 
 /* Everything anew: in between, what is not there yet is dropped. */
 static int rebuild(struct net *net, struct error *err)
 {
+	uint32_t from = 0;
 	struct nft_batch b;
 	int rc;
 
@@ -78,12 +81,14 @@ static int rebuild(struct net *net, struct error *err)
 		if (s && s->has_policy) {
 			netpol_slot(&b, &net->node, &s->slot, &s->plan,
 				    &net->have[i]);
-			net_put_all_learned(net, &b, s);
+			net_write_learned(net, &b, i, s, true);
 			net_set_shape(net, i, &s->plan);
 		}
 		if (i % REBUILD_CHUNK == REBUILD_CHUNK - 1 ||
 		    i + 1 == net->config.slots) {
 			rc = nft_commit(net->nft, &b, err);
+			while (rc == 0 && from <= i)
+				learned_committed(&net->learned[from++]);
 			nft_batch_fini(&b);
 			nft_batch_init(&b, NFPROTO_INET);
 		}
@@ -222,7 +227,7 @@ int net_start_checking(struct net *net, struct error *err)
 
 struct note {
 	struct net *net;
-	bool any, base;
+	bool any, base, learned;
 };
 
 static void note_chain(const char *name, void *arg)
@@ -239,25 +244,44 @@ static void note_set(const char *name, void *arg)
 {
 	struct note *note = arg;
 
+	note->learned |= !strcmp(name, NETPOL_LEARNED);
 	netpol_note_set(name, note->net->have, note->net->config.slots);
 }
 
 struct load {
-	struct learned_table *t;
+	struct net *net;
 	uint64_t now;
+	bool names; /* of NETPOL_NAMES */
 };
 
+/* What it was learned for is not known if the name was too long to be noted: it
+ * is only to be taken out, and looked up again.
+ */
 static void load_elem(const struct nft_got_elem *e, void *arg)
 {
 	struct load *load = arg;
-	uint32_t address, evicted;
+	uint32_t number, address, hash;
+	struct learned_table *t;
+	struct learned *l;
+	unsigned int group;
+	uint64_t expires = load->now + e->expires_ms;
 
-	/* Names too long for a comment are looked up again. */
-	if (e->key_len < sizeof(address) || !e->comment[0] || !e->expires_ms)
+	if (!netpol_learned_key(e->key, e->key_len, &number, &group, &address,
+				&hash) ||
+	    number >= load->net->config.slots || group >= 32)
 		return;
-	memcpy(&address, e->key, sizeof(address));
-	learned_put(load->t, e->comment, ntohl(address),
-		    load->now + e->expires_ms, &evicted);
+	t = &load->net->learned[number];
+	l = learned_put(t, e->comment, address, expires);
+	if (!l)
+		return;
+	if (!e->comment[0])
+		l->expires_ms = 0;
+	if (load->names)
+		l->named = true;
+	else
+		l->groups |= 1u << group;
+	if (l->kernel_ms < expires + LEARNED_SLACK_MS)
+		l->kernel_ms = expires + LEARNED_SLACK_MS;
 }
 
 static void note_bound(const struct nft_got_elem *e, void *arg)
@@ -289,24 +313,19 @@ static int take_stock(struct net *net, bool *ret_base, struct error *err)
 			  err) < 0 &&
 	    err->code != ERR_NOT_FOUND)
 		return -1;
-	for (uint32_t i = 0; i < net->config.slots; i++) {
-		struct load load = { &net->learned[i], loop_now_ms() };
-		char name[32];
+	for (int names = 0; names < 2; names++) {
+		struct load load = { net, loop_now_ms(), names };
 
-		for (unsigned int g = 0; net->have[i].groups >> g; g++) {
-			netpol_group_name(name, i, g);
-			if (net->have[i].groups & 1u << g)
-				nft_each_elem(net->nft, NFPROTO_INET, name,
-					      load_elem, &load, NULL);
-		}
-		netpol_slot_name(name, 'v', i);
-		if (net->have[i].names)
-			nft_each_elem(net->nft, NFPROTO_INET, name, load_elem,
-				      &load, NULL);
+		if (nft_each_elem(net->nft, NFPROTO_INET,
+				  names ? NETPOL_NAMES : NETPOL_LEARNED,
+				  load_elem, &load, err) < 0 &&
+		    err->code != ERR_NOT_FOUND)
+			return -1;
 	}
 	for (uint32_t i = 0; i < net->config.slots; i++)
 		net->unswept |= net->have[i].slot;
-	*ret_base = note.base;
+	/* Before 0.2 each slot had sets of its own. */
+	*ret_base = note.base && note.learned;
 	return 0;
 }
 
@@ -345,14 +364,22 @@ static bool is_stale(const struct net *net, const char *name, uint32_t *ret)
 	       (*ret >= net->config.slots || !net->slots[*ret]);
 }
 
-/* The key's first part: an interface, or a mark that stands for one. */
+/* The key's first part: an interface, or a number that stands for one. */
 static bool key_tap(const struct netpol_keyed *set,
 		    const struct nft_got_elem *e, char ret[IFNAMSIZ])
 {
-	uint32_t mark;
+	uint32_t mark, address, hash, number;
+	unsigned int group;
 
 	memset(ret, 0, IFNAMSIZ);
-	if (!set->by_mark) {
+	if (set->by == NETPOL_BY_NUMBER) {
+		if (!netpol_learned_key(e->key, e->key_len, &number, &group,
+					&address, &hash))
+			return false;
+		tap_name(ret, number);
+		return true;
+	}
+	if (set->by == NETPOL_BY_TAP) {
 		memcpy(ret, e->key, IFNAMSIZ - 1);
 		return e->key_len >= IFNAMSIZ;
 	}
@@ -375,6 +402,12 @@ static void stale_elem(const struct nft_got_elem *e, void *arg)
 	if (!is_stale(stale->net, name, &number))
 		return;
 	stale->b->family = stale->set->family;
+	/* It may expire before it is deleted, which would fail. */
+	if (stale->set->by == NETPOL_BY_NUMBER) {
+		del.timeout_ms = 1000;
+		nft_elems_add(stale->b, stale->set->set, &del, 1);
+		del.timeout_ms = 0;
+	}
 	nft_elems_del(stale->b, stale->set->set, &del, 1);
 }
 

@@ -35,13 +35,12 @@ struct netpol_node {
  * @names:	Chains and elements of what must say its name
  * @policy, @limits: Chains of their own
  * @allow, @deny: Sets of addresses
- * @empty:	All those sets are known to be
- * @groups:	Sets of learned addresses: bit g is group g's
+ * @empty:	Those sets are known to be
  * @rules:	How many in its chains
  */
 struct netpol_objects {
 	bool slot, bound, names, policy, limits, allow, deny, empty;
-	uint32_t groups, rules;
+	uint32_t rules;
 };
 
 /* Tables, base chains and their sets. When they are there already (@anew
@@ -57,8 +56,7 @@ void netpol_remove_all(struct nft_batch *b);
  * @have:	What the kernel has of it; afterwards: will have
  *
  * The kernel checks all chains of the table when one is changed, so this costs
- * more the more slots there are. What was learned is gone with it:
- * netpol_learn() again, in the same batch, what still holds.
+ * more the more slots there are. What was learned is not touched.
  */
 void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
 		 const struct slot *slot, const struct plan *plan,
@@ -77,7 +75,7 @@ void netpol_slot_fill(struct nft_batch *b, const struct netpol_node *node,
 void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
 		       const struct plan *plan, struct netpol_objects *have);
 
-/* Nothing passes any more, and its sets are empty; the rules stay. */
+/* Nothing passes any more, and its own sets are empty; the rules stay. */
 void netpol_slot_close(struct nft_batch *b, const struct netpol_node *node,
 		       const struct slot *slot, struct netpol_objects *have);
 
@@ -89,26 +87,41 @@ void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
 void netpol_objects_del(struct nft_batch *b, uint32_t number,
 			struct netpol_objects *have);
 
-/* One learned address; again: its time starts anew. @name is noted with it. */
-void netpol_learn(struct nft_batch *b, uint32_t number, unsigned int group,
-		  uint32_t address, uint64_t timeout_ms, const char *name,
-		  bool there);
+/* ---- learned addresses ---- */
 
-void netpol_forget(struct nft_batch *b, uint32_t number, unsigned int group,
-		   uint32_t address);
-
-/* Which names brought an address that is bound to them, beside netpol_learn();
- * nothing looks that up but whoever takes over after a restart. @hash: of the
- * name.
+/* Sets that all slots share, of a key's first part (number << 8 | group) and the
+ * address: those that rules look up; and those that nothing looks up but whoever
+ * takes over after a restart: which names (by hash) brought an address that is
+ * bound to them, beside the first, whose group is 0.
  */
-void netpol_learn_name(struct nft_batch *b, uint32_t number, uint32_t address,
-		       uint32_t hash, uint64_t timeout_ms, const char *name,
-		       bool there);
-void netpol_forget_name(struct nft_batch *b, uint32_t number, uint32_t address,
-			uint32_t hash);
+#define NETPOL_LEARNED "learned"
+#define NETPOL_NAMES   "names"
 
-/* "l<number>g<group>" */
-void netpol_group_name(char ret[32], uint32_t number, unsigned int group);
+/**
+ * struct netpol_learned - An element of either
+ * @hash:	Of the name; NETPOL_NAMES only
+ * @name:	Noted with it unless it is too long; NULL: none
+ */
+struct netpol_learned {
+	uint32_t number;
+	unsigned int group;
+	uint32_t address, hash;
+	uint64_t timeout_ms;
+	const char *name;
+};
+
+/* Into that set, where none of them is; its kernel does not renew what there is.
+ */
+void netpol_learn(struct nft_batch *b, const char *set,
+		  const struct netpol_learned *elems, size_t n);
+/* Out of it, whether they are there or not. All differ. */
+void netpol_forget(struct nft_batch *b, const char *set,
+		   const struct netpol_learned *elems, size_t n);
+
+/* The key of an element of them; false: it is none. @ret_hash: NETPOL_NAMES. */
+bool netpol_learned_key(const uint8_t *key, size_t len, uint32_t *ret_number,
+			unsigned int *ret_group, uint32_t *ret_address,
+			uint32_t *ret_hash);
 
 /* Note an object's name in its slot's entry of @slots (@n of them). False: not
  * a slot's object, or of none of them.
@@ -118,13 +131,18 @@ bool netpol_note_chain(const char *name, struct netpol_objects *slots,
 bool netpol_note_set(const char *name, struct netpol_objects *slots,
 		     uint32_t n);
 
-/* Sets keyed by interface or (@by_mark) slot mark, whose elements belong to
- * slots: name and family, ended by a NULL.
+/* Sets whose elements belong to slots by their key's first part: name and family,
+ * ended by a NULL.
  */
+enum netpol_key {
+	NETPOL_BY_TAP,
+	NETPOL_BY_MARK,
+	NETPOL_BY_NUMBER, /* as above: they expire */
+};
 struct netpol_keyed {
 	const char *set;
 	uint8_t family;
-	bool by_mark;
+	enum netpol_key by;
 };
 extern const struct netpol_keyed netpol_keyed_sets[];
 

@@ -17,7 +17,9 @@
  *   s<N>     one a slot: flows that live pass; a new one must come back from
  *            the policy's chain (p<N>, or "default-allow" when there are no
  *            rules), then is counted against the slot's limit, marked and
- *            accepted. p<N>: deny set, allow set, learned sets, default.
+ *            accepted. p<N>: deny set, allow set, what was learned for the
+ *            slot (one set for all slots, so that it is found at once),
+ *            default.
  *   input    only DNS, and what is bound to names (netpol_splice.c); a second
  *            wall behind the guard.
  *
@@ -327,7 +329,15 @@ static void add_resolvers(struct nft_batch *b)
 static void base_sets(struct nft_batch *b)
 {
 	/* clang-format off */
+	/* The kernel finds a set by walking through all there are, from the first:
+	 * so those come first that are changed most often.
+	 */
 	static const struct nft_set_spec sets[] = {
+		{ .name = NETPOL_LEARNED, .n_types = 2, .timeout = true,
+		  .types = { NFT_TYPE_MARK, NFT_TYPE_ADDRESS } },
+		{ .name = NETPOL_NAMES, .n_types = 3, .timeout = true,
+		  .types = { NFT_TYPE_MARK, NFT_TYPE_ADDRESS,
+			     NFT_TYPE_MARK } },
 		{ .name = "bind", .n_types = 3, .types = { NFT_TYPE_IFNAME,
 		  NFT_TYPE_ETHER, NFT_TYPE_ADDRESS } },
 		{ .name = "slots", .n_types = 1, .verdicts = true,

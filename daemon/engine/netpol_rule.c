@@ -2,6 +2,7 @@
 /* netpol_rule.c - what several rules of the packet filter have in common */
 #include "engine/netpol_rule.h"
 
+#include "engine/netpol.h"
 #include "engine/tap.h"
 
 #include <arpa/inet.h>
@@ -42,6 +43,15 @@ void rule_ct_state(struct nft_rule *r, uint32_t any_of)
 	nft_ct(r, NFT_CT_STATE, 0);
 	nft_mask(r, 0, &any_of, sizeof(any_of));
 	nft_cmp(r, false, 0, &zero, sizeof(zero));
+}
+
+void rule_learned(struct nft_rule *r, uint32_t number, unsigned int group)
+{
+	uint32_t whose = number << 8 | group;
+
+	nft_load(r, 0, &whose, sizeof(whose));
+	rule_daddr(r, 1);
+	nft_lookup(r, 0, NETPOL_LEARNED, false);
 }
 
 /* A rule that is only a verdict. */

@@ -23,6 +23,9 @@ void rule_address(struct nft_rule *r, uint32_t offset, uint32_t address);
 void rule_port(struct nft_rule *r, uint32_t offset, uint16_t port);
 void rule_ct_state(struct nft_rule *r, uint32_t any_of);
 
+/* Go on only if the destination was learned for this group of the slot. */
+void rule_learned(struct nft_rule *r, uint32_t number, unsigned int group);
+
 /* Ends the rule: counted, and dropped without a word. */
 void rule_drop(struct nft_rule *r);
 

@@ -19,23 +19,20 @@
 #include <string.h>
 
 const struct netpol_keyed netpol_keyed_sets[] = {
-	{ NETPOL_BIND, NFPROTO_INET, false },
-	{ "slots", NFPROTO_INET, false },
-	{ "limits-from", NFPROTO_INET, false },
-	{ "limits-to", NFPROTO_INET, false },
-	{ NETPOL_ALLOWED, NFPROTO_INET, false },
-	{ NETPOL_DENIED, NFPROTO_INET, false },
-	{ NETPOL_BOUND, NFPROTO_INET, false },
-	{ NETPOL_SPLICED, NFPROTO_INET, false },
-	{ NETPOL_UPSTREAMS, NFPROTO_INET, true },
-	{ NETPOL_BIND, NFPROTO_ARP, false },
-	{ NULL, 0, false },
+	{ NETPOL_BIND, NFPROTO_INET, NETPOL_BY_TAP },
+	{ "slots", NFPROTO_INET, NETPOL_BY_TAP },
+	{ "limits-from", NFPROTO_INET, NETPOL_BY_TAP },
+	{ "limits-to", NFPROTO_INET, NETPOL_BY_TAP },
+	{ NETPOL_ALLOWED, NFPROTO_INET, NETPOL_BY_TAP },
+	{ NETPOL_DENIED, NFPROTO_INET, NETPOL_BY_TAP },
+	{ NETPOL_BOUND, NFPROTO_INET, NETPOL_BY_TAP },
+	{ NETPOL_SPLICED, NFPROTO_INET, NETPOL_BY_TAP },
+	{ NETPOL_UPSTREAMS, NFPROTO_INET, NETPOL_BY_MARK },
+	{ NETPOL_LEARNED, NFPROTO_INET, NETPOL_BY_NUMBER },
+	{ NETPOL_NAMES, NFPROTO_INET, NETPOL_BY_NUMBER },
+	{ NETPOL_BIND, NFPROTO_ARP, NETPOL_BY_TAP },
+	{ NULL, 0, NETPOL_BY_TAP },
 };
-
-void netpol_group_name(char ret[32], uint32_t number, unsigned int group)
-{
-	snprintf(ret, 32, "l%ug%u", number, group);
-}
 
 struct slot_keys {
 	uint8_t name[16];
@@ -231,14 +228,6 @@ static void empty_sets(struct nft_batch *b, uint32_t number,
 	netpol_slot_name(name, 'a', number);
 	if (have->allow)
 		nft_set_flush(b, name);
-	netpol_slot_name(name, 'v', number);
-	if (have->names)
-		nft_set_flush(b, name);
-	for (unsigned int g = 0; g < 32; g++) {
-		netpol_group_name(name, number, g);
-		if (have->groups & 1u << g)
-			nft_set_flush(b, name);
-	}
 }
 
 static void boxes_rule(struct nft_batch *b, const char *chain, const char *set,
@@ -255,18 +244,8 @@ static void boxes_rule(struct nft_batch *b, const char *chain, const char *set,
 	nft_rule_end(&r);
 }
 
-static void group_set(struct nft_batch *b, const char *name)
-{
-	const struct nft_set_spec spec = { .name = name,
-					   .n_types = 1,
-					   .timeout = true,
-					   .types = { NFT_TYPE_ADDRESS } };
-
-	nft_set_add(b, &spec);
-}
-
-static void group_rules(struct nft_batch *b, const char *chain, const char *set,
-			const struct plan_group *g)
+static void group_rules(struct nft_batch *b, const char *chain, uint32_t number,
+			unsigned int group, const struct plan_group *g)
 {
 	struct net_ports direct[NET_RULE_PORTS_MAX + PLAN_WEB_PORTS];
 	size_t n_direct = plan_direct_ports(g, direct);
@@ -292,8 +271,7 @@ static void group_rules(struct nft_batch *b, const char *chain, const char *set,
 				nft_cmp(&r, true, 0, &first, 2);
 			else
 				nft_range(&r, 0, &first, &last, 2);
-			rule_daddr(&r, 0);
-			nft_lookup(&r, 0, set, false);
+			rule_learned(&r, number, group);
 			nft_verdict(&r, NFT_RETURN, NULL);
 			nft_rule_end(&r);
 		}
@@ -326,12 +304,8 @@ static void policy_chain(struct nft_batch *b, const struct slot *slot,
 		boxes_rule(b, chain, name, NFT_RETURN, NULL);
 		have->allow = true;
 	}
-	for (unsigned int g = 0; g < plan->n_groups; g++) {
-		netpol_group_name(name, slot->number, g);
-		group_set(b, name);
-		group_rules(b, chain, name, &plan->groups[g]);
-		have->groups |= 1u << g;
-	}
+	for (unsigned int g = 0; g < plan->n_groups; g++)
+		group_rules(b, chain, slot->number, g, &plan->groups[g]);
 	rule_always(b, chain, NFT_GOTO,
 		    plan->default_allow ? "default-allow" : "deny-default");
 }
@@ -422,14 +396,7 @@ static void policy_del(struct nft_batch *b, uint32_t number,
 		netpol_slot_name(name, 'x', number);
 		nft_set_del(b, name);
 	}
-	for (unsigned int g = 0; g < 32; g++) {
-		if (!(have->groups & 1u << g))
-			continue;
-		netpol_group_name(name, number, g);
-		nft_set_del(b, name);
-	}
 	have->policy = have->allow = have->deny = false;
-	have->groups = 0;
 }
 
 void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
@@ -445,7 +412,7 @@ void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
 	else
 		nft_chain_add(b, chain);
 	if (have->names)
-		netpol_splice_flush(b, slot->number, !have->empty);
+		netpol_splice_flush(b, slot->number);
 	policy_del(b, slot->number, have);
 	if (has_limits(plan))
 		limit_chains(b, slot, plan, have->limits);
@@ -531,7 +498,7 @@ void netpol_objects_del(struct nft_batch *b, uint32_t number,
 		nft_chain_del(b, chain);
 	}
 	if (have->names) {
-		netpol_splice_flush(b, number, false);
+		netpol_splice_flush(b, number);
 		netpol_splice_del(b, number);
 	}
 	policy_del(b, number, have);
@@ -540,74 +507,74 @@ void netpol_objects_del(struct nft_batch *b, uint32_t number,
 
 /* ---- learned addresses -------------------------------------------------- */
 
-/* Adding what is there does not refresh it, and deleting what is absent fails
- * the batch; but add, delete, add is always right.
- */
-void netpol_learn(struct nft_batch *b, uint32_t number, unsigned int group,
-		  uint32_t address, uint64_t timeout_ms, const char *name,
-		  bool there)
-{
-	uint32_t key = htonl(address);
-	struct nft_elem e = { .key = (uint8_t *)&key,
-			      .key_len = sizeof(key),
-			      .timeout_ms = timeout_ms };
-	char set[32];
+#define GONE_SOON_MS 1000
 
-	netpol_group_name(set, number, group);
-	if (there) {
-		nft_elems_add(b, set, &e, 1);
-		nft_elems_del(b, set, &e, 1);
+struct learned_key {
+	uint32_t whose, address, hash;
+};
+
+static void learned_elems(struct nft_batch *b, const char *set,
+			  const struct netpol_learned *elems, size_t n,
+			  bool add, bool keep)
+{
+	struct learned_key *keys = xcalloc(n, sizeof(*keys));
+	struct nft_elem *list = xcalloc(n, sizeof(*list));
+	bool names = !strcmp(set, NETPOL_NAMES);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct netpol_learned *e = &elems[i];
+
+		keys[i] = (struct learned_key){ e->number << 8 | e->group,
+						htonl(e->address), e->hash };
+		list[i] = (struct nft_elem){
+			.key = (uint8_t *)&keys[i],
+			.key_len = names ? sizeof(keys[i]) :
+					   offsetof(struct learned_key, hash),
+		};
+		if (!add)
+			continue;
+		list[i].timeout_ms = keep ? e->timeout_ms : GONE_SOON_MS;
+		if (keep && e->name && strlen(e->name) <= NFT_COMMENT_MAX)
+			list[i].comment = e->name;
 	}
-	e.comment = name;
-	nft_elems_add(b, set, &e, 1);
+	if (n && add)
+		nft_elems_add(b, set, list, n);
+	else if (n)
+		nft_elems_del(b, set, list, n);
+	free(keys);
+	free(list);
 }
 
-void netpol_forget(struct nft_batch *b, uint32_t number, unsigned int group,
-		   uint32_t address)
+void netpol_learn(struct nft_batch *b, const char *set,
+		  const struct netpol_learned *elems, size_t n)
 {
-	uint32_t key = htonl(address);
-	struct nft_elem e = { .key = (uint8_t *)&key,
-			      .key_len = sizeof(key),
-			      .timeout_ms = 1000 };
-	char set[32];
-
-	netpol_group_name(set, number, group);
-	nft_elems_add(b, set, &e, 1);
-	nft_elems_del(b, set, &e, 1);
+	learned_elems(b, set, elems, n, true, true);
 }
 
-static void names_elem(struct nft_batch *b, uint32_t number, uint32_t address,
-		       uint32_t hash, uint64_t timeout_ms, const char *name,
-		       bool del)
+/* Deleting what is absent would fail the batch, and adding what is there changes
+ * nothing.
+ */
+void netpol_forget(struct nft_batch *b, const char *set,
+		   const struct netpol_learned *elems, size_t n)
 {
-	uint32_t key[2] = { htonl(address), hash };
-	struct nft_elem e = { .key = (uint8_t *)key,
-			      .key_len = sizeof(key),
-			      .timeout_ms = timeout_ms,
-			      .comment = name };
-	char set[32];
-
-	netpol_slot_name(set, 'v', number);
-	if (del)
-		nft_elems_del(b, set, &e, 1);
-	else
-		nft_elems_add(b, set, &e, 1);
+	learned_elems(b, set, elems, n, true, false);
+	learned_elems(b, set, elems, n, false, false);
 }
 
-void netpol_learn_name(struct nft_batch *b, uint32_t number, uint32_t address,
-		       uint32_t hash, uint64_t timeout_ms, const char *name,
-		       bool there)
+bool netpol_learned_key(const uint8_t *key, size_t len, uint32_t *ret_number,
+			unsigned int *ret_group, uint32_t *ret_address,
+			uint32_t *ret_hash)
 {
-	if (there)
-		netpol_forget_name(b, number, address, hash);
-	names_elem(b, number, address, hash, timeout_ms, name, false);
-}
+	struct learned_key k = { 0 };
 
-void netpol_forget_name(struct nft_batch *b, uint32_t number, uint32_t address,
-			uint32_t hash)
-{
-	names_elem(b, number, address, hash, 1000, NULL, false);
-	names_elem(b, number, address, hash, 0, NULL, true);
+	if (len < offsetof(struct learned_key, hash))
+		return false;
+	memcpy(&k, key, len < sizeof(k) ? len : sizeof(k));
+	*ret_number = k.whose >> 8;
+	*ret_group = k.whose & 255;
+	*ret_address = ntohl(k.address);
+	*ret_hash = k.hash;
+	return true;
 }
 
 /* ---- what is there after a restart -------------------------------------- */
@@ -660,18 +627,9 @@ bool netpol_note_chain(const char *name, struct netpol_objects *slots,
 bool netpol_note_set(const char *name, struct netpol_objects *slots, uint32_t n)
 {
 	const char *s = name + 1;
-	uint32_t number, group;
+	uint32_t number;
 
-	if (!name[0] || !parse_number(&s, n, &number))
-		return false;
-	if (name[0] == 'l' && *s == 'g') {
-		s++;
-		if (!parse_number(&s, 32, &group) || *s)
-			return false;
-		slots[number].groups |= 1u << group;
-		return true;
-	}
-	if (*s)
+	if (!name[0] || !parse_number(&s, n, &number) || *s)
 		return false;
 	if (name[0] == 'a')
 		slots[number].allow = true;

@@ -24,8 +24,8 @@
  * that is cut, the next packet is judged anew and answered by a reset. Resets
  * themselves may leave: they carry nothing, and the other side should know.
  *
- * Which names brought an address is in v<N>, by address and the name's hash, for
- * the next process: the sets that rules look up hold each address once.
+ * Which names brought an address is in a set of its own, for the next process: the
+ * one that rules look up holds each address once.
  *
  * What comes back to the guest passes output, not forward: its rate is limited
  * here as well.
@@ -211,7 +211,6 @@ static void match_web(struct nft_rule *r, struct nft_batch *b,
 		      const char *chain, uint32_t number, unsigned int group,
 		      const struct plan_group *g)
 {
-	char set[32];
 	size_t held = 0;
 	uint16_t port = 0;
 
@@ -221,7 +220,6 @@ static void match_web(struct nft_rule *r, struct nft_batch *b,
 		held++;
 		port = plan_web_ports[i];
 	}
-	netpol_group_name(set, number, group);
 	nft_rule_begin(r, b, chain);
 	nft_l4proto(r, IPPROTO_TCP, true);
 	if (held == PLAN_WEB_PORTS) {
@@ -230,8 +228,7 @@ static void match_web(struct nft_rule *r, struct nft_batch *b,
 	} else {
 		rule_port(r, 2, port);
 	}
-	rule_daddr(r, 0);
-	nft_lookup(r, 0, set, false);
+	rule_learned(r, number, group);
 }
 
 static bool has_web(const struct plan_group *g)
@@ -328,16 +325,8 @@ static void upstream_chain(struct nft_batch *b, const struct slot *slot,
 void netpol_splice_slot(struct nft_batch *b, const struct slot *slot,
 			const struct plan *plan, bool there)
 {
-	char chain[32], set[32];
-	const struct nft_set_spec names = { .name = set,
-					    .n_types = 2,
-					    .timeout = true,
-					    .types = { NFT_TYPE_ADDRESS,
-						       NFT_TYPE_MARK } };
+	char chain[32];
 
-	netpol_slot_name(set, 'v', slot->number);
-	if (!there)
-		nft_set_add(b, &names);
 	for (const char *c = "nu"; *c && !there; c++) {
 		netpol_slot_name(chain, *c, slot->number);
 		nft_chain_add(b, chain);
@@ -378,13 +367,10 @@ void netpol_splice_elems(struct nft_batch *b, bool add, const struct slot *slot)
 	}
 }
 
-void netpol_splice_flush(struct nft_batch *b, uint32_t number, bool names)
+void netpol_splice_flush(struct nft_batch *b, uint32_t number)
 {
 	char chain[32];
 
-	netpol_slot_name(chain, 'v', number);
-	if (names)
-		nft_set_flush(b, chain);
 	for (int i = 0; i < 3; i++) {
 		netpol_slot_name(chain, chain_letters[i], number);
 		nft_chain_flush(b, chain);
@@ -399,6 +385,4 @@ void netpol_splice_del(struct nft_batch *b, uint32_t number)
 		netpol_slot_name(chain, chain_letters[i], number);
 		nft_chain_del(b, chain);
 	}
-	netpol_slot_name(chain, 'v', number);
-	nft_set_del(b, chain);
 }

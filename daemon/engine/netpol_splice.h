@@ -24,10 +24,8 @@ void netpol_splice_slot(struct nft_batch *b, const struct slot *slot,
 			const struct plan *plan, bool there);
 void netpol_splice_elems(struct nft_batch *b, bool add,
 			 const struct slot *slot);
-/* Empty its chains (@names: and its set of names); remove all, once nothing
- * leads there.
- */
-void netpol_splice_flush(struct nft_batch *b, uint32_t number, bool names);
+/* Empty its chains; remove them, once nothing leads there. */
+void netpol_splice_flush(struct nft_batch *b, uint32_t number);
 void netpol_splice_del(struct nft_batch *b, uint32_t number);
 
 #endif /* ENGINE_NETPOL_SPLICE_H */

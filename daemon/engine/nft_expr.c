@@ -107,8 +107,8 @@ void nft_ct(struct nft_rule *r, uint32_t key, unsigned int reg)
 	expr_end(&x);
 }
 
-static void immediate(struct nft_rule *r, unsigned int reg, const void *data,
-		      uint32_t len)
+void nft_load(struct nft_rule *r, unsigned int reg, const void *data,
+	      uint32_t len)
 {
 	struct expr x = expr_begin(r, "immediate");
 
@@ -121,7 +121,7 @@ void nft_ct_mark_set(struct nft_rule *r, uint32_t mark)
 {
 	struct expr x;
 
-	immediate(r, 0, &mark, sizeof(mark));
+	nft_load(r, 0, &mark, sizeof(mark));
 	x = expr_begin(r, "ct");
 	expr_u32(&x, NFTA_CT_KEY, NFT_CT_MARK);
 	expr_reg(&x, NFTA_CT_SREG, 0);
@@ -300,7 +300,7 @@ void nft_redirect(struct nft_rule *r, uint16_t port)
 	struct expr x;
 	uint16_t be = htons(port);
 
-	immediate(r, 0, &be, sizeof(be));
+	nft_load(r, 0, &be, sizeof(be));
 	x = expr_begin(r, "redir");
 	expr_reg(&x, NFTA_REDIR_REG_PROTO_MIN, 0);
 	expr_u32(&x, NFTA_REDIR_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);

@@ -29,6 +29,9 @@ void nft_meta(struct nft_rule *r, uint32_t key, unsigned int reg);
 void nft_payload(struct nft_rule *r, uint32_t base, uint32_t offset,
 		 uint32_t len, unsigned int reg);
 void nft_ct(struct nft_rule *r, uint32_t key, unsigned int reg);
+/* A constant, as it lies in the register. */
+void nft_load(struct nft_rule *r, unsigned int reg, const void *data,
+	      uint32_t len);
 void nft_ct_mark_set(struct nft_rule *r, uint32_t mark);
 /* fib daddr type */
 void nft_fib_daddr_type(struct nft_rule *r, unsigned int reg);

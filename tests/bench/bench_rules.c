@@ -20,6 +20,7 @@
 #include "engine/netpol.h"
 #include "engine/nft.h"
 #include "engine/nft_expr.h"
+#include "engine/resolver_link.h"
 
 #include <linux/netfilter.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@
 #define SLOTS	    6000
 #define QUIET_US    20000
 #define SETTLE_MS   3000
-#define LEARNED_FOR 60000
+#define LEARNED_FOR 60
 
 enum what { ATTACH, UPDATE, DETACH, LEARN, N_WHAT };
 
@@ -72,17 +73,17 @@ static int fill(uint32_t from, uint32_t to, struct error *err)
 	return 0;
 }
 
-static int learn(uint32_t number, uint32_t address, struct error *err)
+static int learn(uint32_t number, uint64_t generation, uint32_t address,
+		 struct error *err)
 {
-	struct nft_batch b;
-	int rc;
+	struct resolver_learn learn = { .slot = number,
+					.generation = generation,
+					.n_addresses = 1,
+					.name = "www.example.com" };
 
-	nft_batch_init(&b, NFPROTO_INET);
-	netpol_learn(&b, number, 0, address, LEARNED_FOR, "www.example.com",
-		     true);
-	rc = nft_commit(net->nft, &b, err);
-	nft_batch_fini(&b);
-	return rc;
+	learn.addresses[0].address = address;
+	learn.addresses[0].ttl_s = LEARNED_FOR;
+	return net_learn(net, &learn, err);
 }
 
 /* Each step's time in @us, by enum what. */
@@ -98,7 +99,7 @@ static int round_of(uint32_t number, uint32_t n, double us[N_WHAT],
 	us[ATTACH] = now_us() - t;
 	settle();
 	t = now_us();
-	if (learn(number, 0xcb007201 + n, err) < 0)
+	if (learn(number, n + 1, 0xcb007201 + n, err) < 0)
 		return -1;
 	us[LEARN] = now_us() - t;
 	t = now_us();

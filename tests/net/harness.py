@@ -193,6 +193,13 @@ def marked_udp(sport=4000, dport=9999):
     return udp_payload(sport, dport, MARK)
 
 
+def learned_elements(n, group=0):
+    """Addresses that a slot learned for a group of its rules: their times."""
+    text = sh("nft", "list", "set", "inet", "sandboxd", "learned")
+    return dict(re.findall(rf"0x{n << 8 | group:08x} \. ([\d.]+) timeout (\w+)",
+                           text))
+
+
 class Background:
     """fn(*args) in a child, in a namespace, until the end of the block."""
 

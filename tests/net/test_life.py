@@ -20,9 +20,8 @@ def taps():
 
 
 def learned(n=0):
-    out = sh("nft", "list", "ruleset")
-    m = re.search(rf"set l{n}g0 \{{(.*?)\n\t\}}", out, re.S)
-    return re.findall(r"(\d+\.\d+\.\d+\.\d+) timeout", m[1]) if m else []
+    """Addresses that are open to a slot for names of its first group."""
+    return list(learned_elements(n))
 
 
 # ---- N19: reuse ------------------------------------------------------------
@@ -31,7 +30,7 @@ def leak(line):
     """What an engine would leave that forgot to empty a slot's sets."""
     if line.split()[2] in ("1", "30"):  # the predecessor
         return False
-    nft("add element inet sandboxd l0g0 { 203.0.113.10 timeout 1m }")
+    nft("add element inet sandboxd learned { 0 . 203.0.113.10 timeout 1m }")
     return True
 
 

@@ -147,7 +147,7 @@ def n13_answers_that_point_inward_are_stripped(rig):
     assert in_ns(g, tcp, "10.9.0.5", 80)[0] == "open"
     for ip in ("10.1.1.1", "169.254.169.254"):
         assert in_ns(g, tcp, ip, 80)[0] == "refused", ip
-    learned = sh("nft", "list", "set", "inet", "sandboxd", "l0g0")
+    learned = sh("nft", "list", "set", "inet", "sandboxd", "learned")
     assert not any(f"{a} " in learned for a in INWARD), learned
 
 
@@ -157,8 +157,8 @@ def n13_an_address_that_was_learned_all_the_same_is_refused(rig):
     g = rig.guest(0, 1, "deny +allowed.test")
     os.kill(rig.net.p.pid, signal.SIGSTOP)  # or it undoes that
     try:
-        nft("add element inet sandboxd l0g0 { 10.1.1.1 timeout 1m, "
-            "169.254.169.254 timeout 1m }")
+        nft("add element inet sandboxd learned { 0 . 10.1.1.1 timeout 1m, "
+            "0 . 169.254.169.254 timeout 1m }")
         for ip in ("10.1.1.1", "169.254.169.254"):
             assert in_ns(g, tcp, ip, 80)[0] == "refused", ip
     finally:
@@ -265,14 +265,11 @@ def ttls_of_nothing_and_of_years_work(rig):
         assert in_ns(g, tcp, ip, 80)[0] == "open"
 
 
-def timeouts(g=0):
-    text = sh("nft", "list", "set", "inet", "sandboxd", f"l0g{g}")
-
+def timeouts():
     def seconds(t):
         return sum(int(n) * {"d": 86400, "h": 3600, "m": 60, "s": 1}[u]
                    for n, u in re.findall(r"(\d+)([dhms])(?!s)", t))
-    return {ip: seconds(t) for ip, t in
-            re.findall(r"([\d.]+) timeout (\w+)", text)}
+    return {ip: seconds(t) for ip, t in learned_elements(0).items()}
 
 
 @test()

@@ -414,15 +414,14 @@ static void limits_of_nothing_are_the_nodes(void **state)
 static void a_full_name_gives_up_its_own_oldest(void **state)
 {
 	struct learned_table t = { 0 };
-	uint32_t evicted = 0;
 
 	(void)state;
 	for (uint32_t i = 0; i < LEARNED_PER_NAME_MAX; i++)
-		assert_false(learned_put(&t, "a", 100 + i, 1000 + i, &evicted));
-	assert_false(learned_put(&t, "b", 7, 1, &evicted));
-	assert_true(learned_put(&t, "a", 5, 5000, &evicted));
-	assert_int_equal(evicted, 100);
+		learned_put(&t, "a", 100 + i, 1000 + i);
+	learned_put(&t, "b", 7, 1);
+	assert_non_null(learned_put(&t, "a", 5, 5000));
 	assert_true(learned_has(&t, 7));
+	assert_true(learned_has(&t, 5));
 	assert_false(learned_has(&t, 100));
 	learned_fini(&t);
 }
@@ -430,13 +429,13 @@ static void a_full_name_gives_up_its_own_oldest(void **state)
 static void an_address_that_another_name_has_stays_open(void **state)
 {
 	struct learned_table t = { 0 };
-	uint32_t evicted = 0;
 
 	(void)state;
-	learned_put(&t, "b", 100, 9000, &evicted);
+	learned_put(&t, "b", 100, 9000);
 	for (uint32_t i = 0; i < LEARNED_PER_NAME_MAX; i++)
-		learned_put(&t, "a", 100 + i, 1000 + i, &evicted);
-	assert_false(learned_put(&t, "a", 5, 5000, &evicted));
+		learned_put(&t, "a", 100 + i, 1000 + i);
+	learned_put(&t, "a", 5, 5000);
+	assert_int_equal(learned_find(&t, "a", 100)->expires_ms, 0);
 	assert_true(learned_has(&t, 100));
 	learned_fini(&t);
 }
@@ -444,15 +443,33 @@ static void an_address_that_another_name_has_stays_open(void **state)
 static void a_slot_holds_so_many_addresses_and_no_more(void **state)
 {
 	struct learned_table t = { 0 };
-	uint32_t evicted;
 	char name[16];
 
 	(void)state;
 	for (uint32_t i = 0; i < 3 * LEARNED_MAX; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
-		learned_put(&t, name, i, 1000 + i, &evicted);
+		learned_put(&t, name, i, 1000 + i);
+		learned_committed(&t);
 	}
 	assert_int_equal(t.n, LEARNED_MAX);
+	learned_fini(&t);
+}
+
+static void what_cannot_be_committed_is_not_heaped_up(void **state)
+{
+	struct learned_table t = { 0 };
+	char name[16];
+	uint32_t i;
+
+	(void)state;
+	for (i = 0; i < 3 * LEARNED_MAX; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		if (!learned_put(&t, name, i, 1000 + i))
+			break;
+	}
+	assert_int_equal(i, 2 * LEARNED_MAX);
+	learned_committed(&t);
+	assert_non_null(learned_put(&t, "again", 1, 9999));
 	learned_fini(&t);
 }
 
@@ -464,18 +481,39 @@ static void a_new_policy_keeps_what_its_names_allow(void **state)
 		.n_allow = 1, .allow = allow, .n_deny = 1, .deny = deny
 	};
 	struct learned_table t = { 0 };
-	uint32_t evicted;
 
 	(void)state;
-	learned_put(&t, "a.example.com", 1, 1000, &evicted);
-	learned_put(&t, "example.com", 2, 1000, &evicted);
-	learned_put(&t, "bad.example.com", 3, 1000, &evicted);
-	learned_put(&t, "late.example.com", 4, 10, &evicted);
+	learned_put(&t, "a.example.com", 1, 1000);
+	learned_put(&t, "example.com", 2, 1000);
+	learned_put(&t, "bad.example.com", 3, 1000);
+	learned_put(&t, "late.example.com", 4, 10);
 	learned_expire(&t, 10);
-	learned_filter(&t, &policy);
+	learned_retire(&t, &policy);
+	learned_committed(&t);
 	assert_int_equal(t.n, 1);
 	assert_int_equal(t.entries[0].address, 1);
-	learned_filter(&t, NULL);
+	learned_retire(&t, NULL);
+	learned_committed(&t);
+	assert_int_equal(t.n, 0);
+	learned_fini(&t);
+}
+
+static void what_the_kernel_may_have_is_not_forgotten_before_it(void **state)
+{
+	struct learned_table t = { 0 };
+
+	(void)state;
+	learned_put(&t, "a", 1, 1000)->kernel_ms = 1000 + LEARNED_SLACK_MS;
+	learned_committed(&t);
+	assert_true(learned_by_name(&t, "a", 1, 999));
+	learned_expire(&t, 1000);
+	assert_int_equal(t.n, 1);
+	assert_false(learned_by_name(&t, "a", 1, 1000));
+	/* A commit that fails leaves it. */
+	learned_retire(&t, NULL);
+	learned_expire(&t, 1001);
+	assert_int_equal(t.n, 1);
+	learned_expire(&t, 1000 + LEARNED_SLACK_MS);
 	assert_int_equal(t.n, 0);
 	learned_fini(&t);
 }
@@ -489,16 +527,13 @@ static void objects_are_known_by_their_names(void **state)
 	(void)state;
 	assert_true(netpol_note_chain("s3", slots, 8));
 	assert_true(netpol_note_chain("r3", slots, 8));
-	assert_true(netpol_note_set("l3g2", slots, 8));
 	assert_true(netpol_note_set("a3", slots, 8));
 	assert_true(slots[3].slot && slots[3].limits && slots[3].allow);
-	assert_int_equal(slots[3].groups, 1u << 2);
 	assert_false(netpol_note_chain("s8", slots, 8));
 	assert_false(netpol_note_chain("slots", slots, 8));
 	assert_false(netpol_note_chain("s", slots, 8));
 	assert_false(netpol_note_chain("", slots, 8));
-	assert_false(netpol_note_set("l3g32", slots, 8));
-	assert_false(netpol_note_set("l3", slots, 8));
+	assert_false(netpol_note_set("learned", slots, 8));
 	assert_false(netpol_note_set("log-rate", slots, 8));
 }
 
@@ -573,7 +608,7 @@ static void taking_a_slot_away_leaves_no_object(void **state)
 	nft_batch_init(&b, NFPROTO_INET);
 	netpol_slot(&b, &node, &slot, &plan, &have);
 	assert_true(have.slot && have.policy && have.limits && have.allow &&
-		    have.deny && have.groups == 1);
+		    have.deny);
 	netpol_slot_del(&b, &node, &slot, &have);
 	assert_memory_equal(&have, &nothing, sizeof(have));
 	assert_false(b.failed);
@@ -643,7 +678,10 @@ int main(void)
 		cmocka_unit_test(a_full_name_gives_up_its_own_oldest),
 		cmocka_unit_test(an_address_that_another_name_has_stays_open),
 		cmocka_unit_test(a_slot_holds_so_many_addresses_and_no_more),
+		cmocka_unit_test(what_cannot_be_committed_is_not_heaped_up),
 		cmocka_unit_test(a_new_policy_keeps_what_its_names_allow),
+		cmocka_unit_test(
+			what_the_kernel_may_have_is_not_forgotten_before_it),
 		cmocka_unit_test(objects_are_known_by_their_names),
 		cmocka_unit_test(only_taps_of_ours_have_a_number),
 		cmocka_unit_test(a_batch_is_whole_messages),
