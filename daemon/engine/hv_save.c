@@ -155,6 +155,7 @@ static int saving_init(struct saving *s, struct hv *hv,
 			      .dir_fd = -EBADF,
 			      .out_fd = -EBADF,
 			      .proc = QEMU_PROC_NONE };
+	laps_begin(&s->laps);
 	s->m = xcalloc(1, sizeof(*s->m));
 	s->m->kind = kind;
 	s->m->created_ms = loop_wall_ms();
@@ -227,11 +228,13 @@ static int look(struct saving *s, int *ret_state_fd, struct error *err)
 
 	if (fd < 0 || hv_monitor_save_state(s->dom, fd, err) < 0)
 		return -1;
+	laps_add(&s->laps, "state");
 	hv_guest_ram_path(s->spec, s->template_dir, ram_path);
 	if (mem_map_find(s->proc.pid, ram_path, s->spec->memory_mib * MIB,
 			 &s->map, err) < 0 ||
 	    mem_pages_written(&s->map, &s->runs, err) < 0)
 		return -1;
+	laps_add(&s->laps, "pages");
 	*ret_state_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -308,8 +311,10 @@ static int write_parts(struct saving *s, int state_fd,
 	rc = write_memory(s, progress, err);
 	if (rc == 0)
 		rc = snapshot_write_state(s->out_fd, state_fd, err);
+	laps_add(&s->laps, "memory");
 	if (beside)
 		pthread_join(thread, NULL);
+	laps_add(&s->laps, "disk");
 	if (rc == 0 && job.rc < 0) {
 		if (err)
 			*err = job.err;
@@ -412,11 +417,17 @@ uint64_t saving_bytes(const struct snapshot_manifest *m)
 /* Step 4. */
 static int commit(struct saving *s, uint64_t *ret_bytes, struct error *err)
 {
-	if (saving_add_disks(s->out_fd, s->out_layers, s->m, err) < 0 ||
-	    snapshot_add_part(s->out_fd, SNAPSHOT_MEM, s->m, err) < 0 ||
-	    snapshot_add_part(s->out_fd, SNAPSHOT_STATE, s->m, err) < 0 ||
-	    snapshot_commit(s->out, s->out_fd, s->m, err) < 0)
+	laps_add(&s->laps, "layer");
+	if (saving_add_disks(s->out_fd, s->out_layers, s->m, err) < 0)
 		return -1;
+	laps_add(&s->laps, "disk sum");
+	if (snapshot_add_part(s->out_fd, SNAPSHOT_MEM, s->m, err) < 0 ||
+	    snapshot_add_part(s->out_fd, SNAPSHOT_STATE, s->m, err) < 0)
+		return -1;
+	laps_add(&s->laps, "memory sum");
+	if (snapshot_commit(s->out, s->out_fd, s->m, err) < 0)
+		return -1;
+	laps_add(&s->laps, "manifest");
 	*ret_bytes = saving_bytes(s->m);
 	return 0;
 }
@@ -518,6 +529,7 @@ static int save_clone(struct saving *s, bool keep_running, uint64_t *ret_bytes,
 	struct error late = { 0 };
 	int rc = stop_guest(s, err);
 
+	laps_add(&s->laps, "stop");
 	if (rc == 0)
 		rc = save_stopped(s, keep_running && !again, ret_bytes,
 				  progress, err);
@@ -553,11 +565,14 @@ int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
 			 SNAPSHOT_GUEST, err);
 	if (rc == 0)
 		rc = make_out(&s, err);
+	laps_add(&s.laps, "look up");
 	if (rc == 0)
 		rc = (hv->info.clones_work ? save_clone : save_whole)(
 			&s, keep_running, &bytes, progress, err);
 	if (rc == 0 && ret_bytes)
 		*ret_bytes = bytes;
+	laps_add(&s.laps, "end");
+	laps_log(&s.laps, "save of guest", spec->uuid);
 	saving_fini(&s);
 	return rc < 0 ? err_wrap(err, "save guest '%s'", spec->uuid) : 0;
 }

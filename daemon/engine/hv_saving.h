@@ -4,6 +4,7 @@
 #define ENGINE_HV_SAVING_H
 
 #include "engine/hv_guest.h"
+#include "engine/laps.h"
 #include "engine/mem_pages.h"
 #include "engine/snapshot.h"
 
@@ -35,6 +36,7 @@ struct saving {
 	char active[32];
 	struct snapshot_manifest *m;
 	bool keep_out;
+	struct laps laps;
 };
 
 void saving_fini(struct saving *s);

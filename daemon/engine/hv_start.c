@@ -26,6 +26,7 @@
 #include "engine/hv_limits.h"
 #include "engine/hv_monitor.h"
 #include "engine/hv_whole.h"
+#include "engine/laps.h"
 #include "engine/mem_file.h"
 #include "engine/template.h"
 
@@ -52,6 +53,7 @@ struct plan {
 	int dir_fd, template_fd, snapshot_fd;
 	unsigned int own_layers;
 	bool whole;
+	struct laps laps;
 	char ram_path[PATH_MAX];
 	char *layers[HV_XML_LAYERS_MAX];
 	size_t n_layers;
@@ -202,6 +204,7 @@ static int plan_init(struct plan *p, struct hv *hv,
 			    .dir_fd = -EBADF,
 			    .template_fd = -EBADF,
 			    .snapshot_fd = -EBADF };
+	laps_begin(&p->laps);
 	p->dir_fd = hv_guest_open_dir(spec, err);
 	if (p->dir_fd < 0)
 		return -1;
@@ -210,6 +213,7 @@ static int plan_init(struct plan *p, struct hv *hv,
 		return -1;
 	if (snapshot_dir && plan_snapshot(p, err) < 0)
 		return -1;
+	laps_add(&p->laps, "check");
 	return plan_platform(p, err);
 }
 
@@ -455,7 +459,7 @@ static int load_state(const struct plan *p, virDomainPtr dom, struct error *err)
 }
 
 /* From waiting to running. */
-static int let_go(const struct plan *p, virDomainPtr dom, struct error *err)
+static int let_go(struct plan *p, virDomainPtr dom, struct error *err)
 {
 	const struct snapshot_manifest *from =
 		p->snapshot ? p->snapshot : p->template;
@@ -465,10 +469,13 @@ static int let_go(const struct plan *p, virDomainPtr dom, struct error *err)
 		return 0;
 	if (p->snapshot && !p->whole && load_pages(p, err) < 0)
 		return -1;
+	laps_add(&p->laps, "pages");
 	if (!p->whole && load_state(p, dom, err) < 0)
 		return -1;
+	laps_add(&p->laps, "state");
 	if (virDomainResume(dom) < 0)
 		return hv_conn_error(err, "run guest '%s'", p->spec->uuid);
+	laps_add(&p->laps, "run");
 	/* The guest still believes the size that was saved. */
 	if (from->disk_size != size)
 		return hv_monitor_resize_disk(dom, size, err);
@@ -493,9 +500,15 @@ static int start_planned(struct plan *p, bool hold, struct error *err)
 		return -1;
 	if (!p->template && make_empty_ram(p, err) < 0)
 		return -1;
-	if (make_disk(p, DISK_ACTIVE, err) < 0 || make_domain(p, &dom, err) < 0 ||
-	    limit_domain(p, err) < 0)
+	if (make_disk(p, DISK_ACTIVE, err) < 0)
 		return -1;
+	laps_add(&p->laps, "disk");
+	if (make_domain(p, &dom, err) < 0)
+		return -1;
+	laps_add(&p->laps, "domain");
+	if (limit_domain(p, err) < 0)
+		return -1;
+	laps_add(&p->laps, "limits");
 	return hold ? 0 : let_go(p, dom, err);
 }
 
@@ -525,6 +538,8 @@ int hv_guest_start(struct hv *hv, const struct guest_spec *spec,
 		if (rc < 0)
 			give_up(&p);
 	}
+	laps_add(&p.laps, "size");
+	laps_log(&p.laps, "start of guest", spec->uuid);
 	plan_fini(&p);
 	return rc;
 }
@@ -601,6 +616,7 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 	}
 	if (rc > 0)
 		waiting = hv_monitor_is_waiting(dom, err);
+	laps_add(&p.laps, "find");
 	if (waiting > 0 && p.whole) {
 		/* libvirt brings up its own: the clone only was in time. */
 		rc = hv_guest_destroy(hv, spec->uuid, err);
@@ -612,11 +628,14 @@ int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
 		rc = run_on(spec, p.dir_fd, dom, err);
 	} else if (waiting > 0) {
 		rc = snapshot_dir ? exchange_disk(&p, dom, err) : 0;
+		laps_add(&p.laps, "disk");
 		if (rc == 0)
 			rc = let_go(&p, dom, err);
 		if (rc < 0)
 			give_up(&p);
 	}
+	laps_add(&p.laps, "size");
+	laps_log(&p.laps, "release of guest", spec->uuid);
 	plan_fini(&p);
 	return waiting < 0 ? -1 : rc;
 }

@@ -108,6 +108,7 @@ libengine_a_SOURCES += \
 	%D%/hv_call.h \
 	%D%/idle.c %D%/idle.h \
 	%D%/pressure.c %D%/pressure.h \
+	%D%/laps.c \
 	%D%/lease.c \
 	%D%/lease.h \
 	%D%/merge.c \

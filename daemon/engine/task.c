@@ -32,6 +32,7 @@ struct task *task_new(struct engine *e, struct sandbox *sb,
 	t->sb = sb;
 	t->kind = kind;
 	t->began_ms = loop_now_ms();
+	laps_begin(&t->laps);
 	t->guest.slot = -1;
 	list_init(&t->calls);
 	list_add_tail(&e->tasks, &t->link);
@@ -62,6 +63,7 @@ static void finish(struct task *t)
 		sb->task = NULL;
 	metrics_operation(&e->metrics, t->kind->name, t->cancelled,
 			  t->undoing, loop_now_ms() - t->began_ms);
+	laps_log(&t->laps, t->kind->name, sb ? sb->row.id : t->guest.key);
 	t->kind->ended(t, t->undoing ? &t->err : NULL);
 	if (t->snapshot)
 		snapshot_unuse(e, t->snapshot);
@@ -109,6 +111,7 @@ void task_next(struct task *t)
 		run_undo(t);
 		return;
 	}
+	laps_add(&t->laps, t->kind->steps[t->at].name);
 	t->at++;
 	t->tries = 0;
 	if (t->cancelled && t->at < t->kind->n_steps) {

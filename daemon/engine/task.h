@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "engine/guest.h"
+#include "engine/laps.h"
 #include "engine/saves.h"
 
 #include <stdbool.h>
@@ -73,6 +74,7 @@ struct task {
 	struct guest_plan *old;
 	struct snapshot *snapshot;
 	struct hv_progress progress;
+	struct laps laps; /* a step each */
 	uint64_t bytes, cpu_ms, began_ms, stopped_ms, deadline_ms;
 	unsigned int tries;
 	char text[160];
