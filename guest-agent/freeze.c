@@ -11,6 +11,9 @@
  * agent itself never writes to the root: what it does there is the business of
  * tasks, and no new ones are let in (server.c).
  *
+ * A Configure at work on the root is waited for: frozen in the middle of it, the
+ * guest could not be given its next identity when it wakes up.
+ *
  * A dead-man timer thaws when no Thaw comes: the node may have died. It counts
  * the guest's own time, so it does not run out in a snapshot.
  */
@@ -46,6 +49,7 @@ struct freezer {
 	struct loop_timer *dead_man;
 	struct rpc *waiting; /* to be answered when the thread is back */
 	uint32_t deadline_ms;
+	bool postponed; /* until Configure is done with the root */
 
 	/* The thread's, while one runs: */
 	int root_fd;
@@ -162,6 +166,29 @@ static void on_dead_man(void *arg)
 	begin_thaw(f);
 }
 
+static int start_freeze(struct freezer *f, struct error *err)
+{
+	if (task_work(f->agent->loop, freeze_run, freeze_done, f) == 0)
+		return 0;
+	f->state = THAWED;
+	f->waiting = NULL;
+	return err_set(err, ERR_LIMIT, "the guest has no room for a thread");
+}
+
+void freezer_root_is_free(struct freezer *f)
+{
+	struct rpc *rpc = f->waiting;
+	struct error err;
+
+	if (f->state != FREEZING || !f->postponed)
+		return;
+	f->postponed = false;
+	if (start_freeze(f, &err) == 0)
+		return;
+	if (rpc)
+		rpc_fail(rpc, &err);
+}
+
 static int begin_freeze(struct freezer *f, const AGENT(FreezeRequest) * request,
 			struct rpc *rpc, struct error *err)
 {
@@ -180,13 +207,8 @@ static int begin_freeze(struct freezer *f, const AGENT(FreezeRequest) * request,
 		f->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	f->state = FREEZING;
 	f->waiting = rpc;
-	if (task_work(f->agent->loop, freeze_run, freeze_done, f) < 0) {
-		f->state = THAWED;
-		f->waiting = NULL;
-		return err_set(err, ERR_LIMIT,
-			       "the guest has no room for a thread");
-	}
-	return 0;
+	f->postponed = f->agent->is_configuring;
+	return f->postponed ? 0 : start_freeze(f, err);
 }
 
 void rpc_freeze(struct rpc *rpc, const uint8_t *data, size_t len)

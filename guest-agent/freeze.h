@@ -18,4 +18,7 @@ struct freezer *freezer_free(struct freezer *f);
 /* From Freeze's begin until a thaw is complete: nothing may touch the root. */
 bool freezer_is_frozen(const struct freezer *f);
 
+/* Configure is done with the root: a freeze that waited for it begins. */
+void freezer_root_is_free(struct freezer *f);
+
 #endif /* AGENT_FREEZE_H */

@@ -165,6 +165,7 @@ static void root_done(void *arg)
 		msg.n_warnings = c->n_warnings;
 		rpc_reply(c->rpc, &msg.base);
 	}
+	freezer_root_is_free(c->agent->freezer);
 	configuring_free(c);
 }
 
