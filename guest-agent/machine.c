@@ -39,6 +39,9 @@
 
 /* ext4's, in no public header. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
+#define EXT4_SB_AT	   1024
+#define EXT4_SB_SIZE	   1024
+#define EXT4_MAGIC	   0xef53
 
 static const struct {
 	const char *path;
@@ -51,6 +54,16 @@ static const struct {
 };
 _Static_assert(sizeof(files) / sizeof(files[0]) == MACHINE_FILE_COUNT,
 	       "one row a file");
+
+static uint32_t le16(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t le32(const uint8_t *p)
+{
+	return le16(p) | le16(p + 2) << 16;
+}
 
 int machine_set_clock(int64_t seconds, uint32_t nanos, struct error *err)
 {
@@ -240,8 +253,20 @@ void machine_root_refresh(struct machine_root *root)
 			failed(root, &err);
 }
 
-/* Grow the root's ext4 to the size of the disk it is on. */
-static int grow_root(struct error *err)
+/* In blocks, as its superblock has it; 0: that cannot be told. Growing to the
+ * size it has would write all copies of the superblock.
+ */
+static uint64_t size_of_ext4(int disk)
+{
+	uint8_t sb[EXT4_SB_SIZE];
+
+	if (fd_pread_full(disk, sb, sizeof(sb), EXT4_SB_AT) < 0 ||
+	    le16(sb + 0x38) != EXT4_MAGIC)
+		return 0;
+	return le32(sb + 0x4) | (uint64_t)le32(sb + 0x150) << 32;
+}
+
+int machine_grow_root(struct error *err)
 {
 	_cleanup_close_ int root =
 		open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -262,7 +287,8 @@ static int grow_root(struct error *err)
 	if (disk < 0 || ioctl(disk, BLKGETSIZE64, &bytes) < 0)
 		return err_sys(err, errno, "ask the size of the root's disk");
 	blocks = bytes / (uint64_t)st.st_blksize;
-	if (ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0)
+	if (size_of_ext4(disk) != blocks &&
+	    ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0)
 		return err_sys(err, errno, "grow the root file system");
 	return 0;
 }
@@ -279,7 +305,7 @@ void machine_root_apply(struct machine_root *root)
 			    (write_own(i, root->text[i], &err) < 0 ||
 			     mount_over(i, &err) < 0))
 				failed(root, &err);
-		if (root->grow && grow_root(&err) < 0)
+		if (root->grow && machine_grow_root(&err) < 0)
 			failed(root, &err);
 	}
 	if (root->workdir[0] &&

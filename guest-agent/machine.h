@@ -60,6 +60,9 @@ void machine_root_prepare(struct machine_root *root,
 			  uint32_t address, bool is_init);
 void machine_root_fini(struct machine_root *root);
 
+/* Grow the root's ext4 to the size of the disk it is on, unless it has it. */
+int machine_grow_root(struct error *err);
+
 /* Any thread; blocks. All of it. */
 void machine_root_apply(struct machine_root *root);
 /* Any thread: only what writes nothing to the root. */

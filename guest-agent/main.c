@@ -11,6 +11,7 @@
 #include "init.h"
 #include "link.h"
 #include "loop.h"
+#include "machine.h"
 #include "netcfg.h"
 #include "process.h"
 #include "server.h"
@@ -207,6 +208,9 @@ static void run_guest(struct agent *agent)
 		snprintf(agent->root_failed, sizeof(agent->root_failed),
 			 "%.250s", err.msg);
 		agent_log("no root file system: %s", err.msg);
+	} else if (machine_grow_root(&err) < 0) {
+		/* Now, that clones of this guest need not; Configure says it. */
+		agent_log("%s", err.msg);
 	}
 	protect_from_oom();
 	run_first();

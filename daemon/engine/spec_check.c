@@ -45,7 +45,7 @@ static int check_resources(Spec *spec, struct error *err)
 	if (r->memory_mib == 0)
 		r->memory_mib = 4096;
 	if (r->disk_mib == 0)
-		r->disk_mib = 10240;
+		r->disk_mib = SPEC_DISK_DEFAULT_MIB;
 	if (r->cpu != 2 && r->cpu != 4 && r->cpu != 8)
 		return err_field(err, "resources.cpu",
 				 "is %u; allowed are 2, 4 and 8", r->cpu);
@@ -53,7 +53,7 @@ static int check_resources(Spec *spec, struct error *err)
 		return err_field(err, "resources.memory_mib",
 				 "is %u; allowed are 2048 to 16384",
 				 r->memory_mib);
-	if (r->disk_mib < 5120 || r->disk_mib > 51200)
+	if (r->disk_mib < SPEC_DISK_MIN_MIB || r->disk_mib > SPEC_DISK_MAX_MIB)
 		return err_field(err, "resources.disk_mib",
 				 "is %u; allowed are 5120 to 51200",
 				 r->disk_mib);

@@ -19,6 +19,9 @@ struct image;
 
 #define SPEC_TIMEOUT_MIN  1000u
 #define SPEC_TIMEOUT_MAX  86400000u
+#define SPEC_DISK_MIN_MIB     5120u
+#define SPEC_DISK_DEFAULT_MIB 10240u
+#define SPEC_DISK_MAX_MIB     51200u
 #define SPEC_ENV_MAX	  256
 #define SPEC_ENV_BYTES	  65536
 #define SPEC_METADATA_MAX 20

@@ -20,6 +20,7 @@
 #include "engine/hv_call.h"
 #include "engine/pool.h"
 #include "engine/quota.h"
+#include "engine/spec_check.h"
 #include "engine/task.h"
 #include "engine/template.h"
 #include "engine/templates_answer.h"
@@ -30,7 +31,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define DISK_MIB_MIN 5120u /* the smallest a sandbox may have */
 #define PROGRESS_MS  500
 
 /* Who waits for a template that is being built. */
@@ -345,18 +345,25 @@ static struct template *begin(struct engine *e, const char *id,
 	return tpl;
 }
 
-static uint32_t disk_for(const struct image *image)
+/* That of most sandboxes, so that their file system need not grow when they
+ * start; for smaller ones the smallest, as it cannot shrink.
+ */
+static uint32_t disk_for(const struct image *image, uint32_t disk_mib)
 {
+	uint32_t least = disk_mib < SPEC_DISK_DEFAULT_MIB ?
+				 SPEC_DISK_MIN_MIB :
+				 SPEC_DISK_DEFAULT_MIB;
 	uint64_t mib = (image->size_bytes + (1u << 20) - 1) >> 20;
 
-	return mib > DISK_MIB_MIN ? (uint32_t)mib : DISK_MIB_MIN;
+	return mib > least ? (uint32_t)mib : least;
 }
 
 /* The template for this, which is being built if it was not there. */
 static struct template *get(struct engine *e, const struct image *image,
-			    uint32_t cpu, uint32_t memory_mib, bool *ret_begun)
+			    uint32_t cpu, uint32_t memory_mib,
+			    uint32_t disk_mib, bool *ret_begun)
 {
-	uint32_t disk = disk_for(image);
+	uint32_t disk = disk_for(image, disk_mib);
 	char id[OBJECT_ID_SIZE];
 	struct template *tpl;
 
@@ -396,7 +403,7 @@ void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
 		fn("", arg);
 		return;
 	}
-	tpl = get(e, image, r->cpu, r->memory_mib, &begun);
+	tpl = get(e, image, r->cpu, r->memory_mib, r->disk_mib, &begun);
 	if (!tpl->building) {
 		mark_used(e, tpl);
 		fn(tpl->row.bad ? "" : tpl->row.id, arg);
@@ -418,7 +425,7 @@ int templates_build(struct engine *e, const struct image *image, uint32_t cpu,
 		return err_set(err, ERR_UNAVAILABLE,
 			       "this node cannot clone guests: its QEMU failed "
 			       "the self-test");
-	tpl = get(e, image, cpu, memory_mib, &begun);
+	tpl = get(e, image, cpu, memory_mib, SPEC_DISK_DEFAULT_MIB, &begun);
 	if (!tpl->building) {
 		store_begin(e->store);
 		templates_answer(call, tpl);

@@ -53,6 +53,18 @@ test_ten_pauses_in_a_row_lose_nothing() {
     expect "" "$("$ctl" exec "$id" -- sh -c 'dmesg 2>/dev/null | grep -i "ext4.*error" || true')"
 }
 
+test_one_that_is_paused_as_soon_as_it_is_back_comes_back_again() {
+    create --memory 2048
+    local i
+    for i in 1 2 3; do
+        "$ctl" pause "$id" >/dev/null
+        "$ctl" resume "$id" >/dev/null
+    done
+    expect SANDBOX_STATE_RUNNING "$(state_of "$id")"
+    # What it was given each time, in the end: its file system grown no further.
+    expect 0 "$("$ctl" exec "$id" -- sh -c 'dmesg 2>/dev/null | grep -c "resizing filesystem from 2621440"')"
+}
+
 # Sealed layers of the newest snapshot.
 layers() {
     ls "$(ls -td "$state"/snapshots/snap_* | head -1)" | grep -c '^disk\.'
