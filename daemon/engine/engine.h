@@ -74,6 +74,7 @@ struct engine {
 	struct list clones;    /* pool.h */
 	struct list leases;    /* lease.h */
 	uint64_t last_lease, events_newest;
+	uint64_t pool_taken_ms, pool_waits_ms; /* 0: it does not wait */
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
 	struct list exports, imports; /* parcel.h */

@@ -19,6 +19,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REFILL_QUIET_MS	   300 /* for the first command of who took one */
+#define REFILL_LOOK_MS	   50
+#define REFILL_WAIT_MAX_MS 2000
+
 struct clone {
 	struct list link;
 	struct pool_row row;
@@ -61,6 +65,7 @@ void pool_taken(struct engine *e, const char *uuid)
 
 	if (c)
 		drop(e, c);
+	e->pool_taken_ms = loop_now_ms();
 	pool_refill(e);
 }
 
@@ -189,6 +194,30 @@ static bool wants_clone(struct engine *e, const struct template *tpl)
 	       pool_ready(e, tpl->row.id) < e->config->pool_min;
 }
 
+/* Who waits for a guest now goes before who may later: a QEMU that starts takes
+ * a CPU, and libvirt serves one start after another. But not for ever.
+ */
+static bool refill_can_wait(struct engine *e)
+{
+	uint64_t now = loop_now_ms();
+	bool wait = now - e->pool_taken_ms < REFILL_QUIET_MS;
+
+	list_for_each(&e->tasks, t, struct task, link)
+		wait = wait || !list_empty(&t->calls);
+	if (!wait) {
+		e->pool_waits_ms = 0;
+		return false;
+	}
+	if (!e->pool_waits_ms)
+		e->pool_waits_ms = now;
+	if (now - e->pool_waits_ms > REFILL_WAIT_MAX_MS) {
+		e->pool_waits_ms = 0;
+		return false;
+	}
+	loop_timer(e->loop, &e->pool_timer, now + REFILL_LOOK_MS, on_refill, e);
+	return true;
+}
+
 void pool_refill(struct engine *e)
 {
 	struct template *want = NULL;
@@ -203,7 +232,7 @@ void pool_refill(struct engine *e)
 	list_for_each(&e->templates, tpl, struct template, link)
 		if (!want && wants_clone(e, tpl))
 			want = tpl;
-	if (!want)
+	if (!want || refill_can_wait(e))
 		return;
 	e->refilling = true;
 	c = xcalloc(1, sizeof(*c));
