@@ -2,6 +2,7 @@
 /* crashpoint.c - run a program and stop it at its k-th change to the outside
  *
  *	crashpoint [--kill K | --fail K:ERRNO:CLASS] [--from-start] PROGRAM ARG..
+ *	crashpoint --hook DIR PROGRAM ARG..
  *
  * Counts the system calls by which the program, all its threads together,
  * changes something outside of itself: files, netlink, sockets, devices. Its
@@ -20,6 +21,13 @@
  *
  *	points N		all there are: the program came to its end
  *	hit K CALL ARGUMENT	and the K-th was this one
+ *
+ * With --hook, for programs that know nothing of marks, DIR/at says what to do,
+ * each time anew: "SERIAL K", put there by a rename. With another SERIAL than
+ * before, counting begins at 1; before the K-th call DIR/run is run, with the
+ * call and its argument, and waited for: it does what is to happen to others at
+ * that moment. DIR/seen holds the number of the last call. SERIAL 0: no
+ * counting.
  */
 #include "mark.h"
 
@@ -102,7 +110,9 @@ static struct {
 	unsigned long kill_at, fail_at;
 	int fail_errno;
 	enum kind fail_kind;
-} run;
+	int hook_fd; /* DIR; -1: none */
+	unsigned long hook_serial, hook_at;
+} run = { .hook_fd = -1 };
 
 /* ---- the filter ---- */
 
@@ -266,6 +276,56 @@ static void fail_call(pid_t tid, struct user_regs_struct *r)
 	ptrace(PTRACE_SETREGS, tid, NULL, r);
 }
 
+/* ---- the hook ---- */
+
+/* Whether calls count now. */
+static bool look_at_hook(void)
+{
+	unsigned long serial = 0, at = 0;
+	char text[64] = "";
+	int fd = openat(run.hook_fd, "at", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) <= 0 ||
+	    sscanf(text, "%lu %lu", &serial, &at) != 2)
+		serial = 0;
+	close(fd);
+	if (serial != run.hook_serial)
+		run.seen = 0;
+	run.hook_serial = serial;
+	run.hook_at = at;
+	return serial != 0;
+}
+
+static void tell_seen(void)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), "%lu %lu\n", run.hook_serial,
+			 run.seen);
+	int fd = openat(run.hook_fd, "seen", O_WRONLY | O_CREAT | O_CLOEXEC,
+			0600);
+
+	if (fd < 0)
+		return;
+	if (pwrite(fd, text, (size_t)n, 0) == n && ftruncate(fd, n) < 0)
+		perror("crashpoint: seen");
+	close(fd);
+}
+
+static void run_hook(const char *name, const char *what)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (fchdir(run.hook_fd) == 0)
+			execl("./run", "run", name, what, (char *)NULL);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 static void on_call(pid_t tid)
 {
 	const struct watched *w = NULL;
@@ -280,6 +340,8 @@ static void on_call(pid_t tid)
 		run.done = run.done || !run.counting;
 		return;
 	}
+	if (run.hook_fd >= 0)
+		run.counting = look_at_hook();
 	if (!run.counting)
 		return;
 	for (size_t i = 0; i < N_WATCHED && !w; i++)
@@ -291,6 +353,11 @@ static void on_call(pid_t tid)
 	if (run.fail_at && (c != run.fail_kind || !w->ftw))
 		return;
 	run.seen++;
+	if (run.hook_fd >= 0) {
+		tell_seen();
+		if (run.seen == run.hook_at)
+			run_hook(w->name, what);
+	}
 	if (run.kill_at && run.seen == run.kill_at) {
 		tell_hit(w->name, what);
 		kill(run.program, SIGKILL);
@@ -333,7 +400,8 @@ static int follow(void)
 static int usage(void)
 {
 	fprintf(stderr, "usage: crashpoint [--kill K | --fail K:ERRNO:files|"
-			"net|peer] [--from-start] PROGRAM ARG..\n");
+			"net|peer] [--from-start] PROGRAM ARG..\n"
+			"       crashpoint --hook DIR PROGRAM ARG..\n");
 	return 2;
 }
 
@@ -365,6 +433,9 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "--fail") && i + 1 < argc &&
 			 parse_fail(argv[i + 1]))
 			i++;
+		else if (!strcmp(argv[i], "--hook") && i + 1 < argc)
+			run.hook_fd = open(argv[++i], O_RDONLY | O_DIRECTORY |
+							      O_CLOEXEC);
 		else
 			return usage();
 	}
