@@ -399,15 +399,100 @@ static void many_run_at_once(void **state)
 	}
 }
 
+static void set_limits(struct rig *rig, uint32_t processes, uint32_t ring)
+{
+	AGENT(ConfigureRequest) rq = AGENT_INIT(CONFIGURE_REQUEST);
+	AGENT(AgentLimits) limits = AGENT_INIT(AGENT_LIMITS);
+	AGENT(ConfigureResponse) * r;
+	struct grpc_status st;
+
+	limits.processes_max = processes;
+	limits.output_ring_bytes = ring;
+	rq.sandbox_id = (char *)"sb_1";
+	rq.limits = &limits;
+	r = client_ask(rig->client, "Configure", &rq.base,
+		       &sandbox__agent__v1__configure_response__descriptor,
+		       &st);
+	if (!r)
+		fail_msg("Configure: %s", st.message);
+	sandbox__agent__v1__configure_response__free_unpacked(r, NULL);
+}
+
+static void at_the_limit_of_processes_the_next_is_refused(void **state)
+{
+	struct rig *rig = *state;
+	struct call *calls[3];
+	struct run run;
+
+	set_limits(rig, 3, 0);
+	for (int i = 0; i < 3; i++) {
+		calls[i] = exec_cat(rig);
+		rig_started(calls[i]);
+	}
+	run = rig_run(rig, "true");
+	assert_int_equal(run.status.code, GRPC_RESOURCE_EXHAUSTED);
+	assert_string_equal(run.status.reason, "RESOURCE_EXHAUSTED");
+	assert_non_null(strstr(run.status.message, "3 processes run already"));
+	run_free(&run);
+	/* One that ends makes room. */
+	call_close_stdin(calls[0]);
+	run = rig_finish(calls[0]);
+	assert_true(run.exited);
+	run_free(&run);
+	run = rig_run(rig, "echo again");
+	assert_string_equal(run.out, "again\n");
+	run_free(&run);
+	for (int i = 1; i < 3; i++) {
+		call_close_stdin(calls[i]);
+		run = rig_finish(calls[i]);
+		run_free(&run);
+	}
+	set_limits(rig, 0, 0);
+}
+
+/* The size that is asked for is what is kept of each stream. What is still in
+ * the pipe when the client comes it gets besides.
+ */
+static void output_is_kept_up_to_the_limit(void **state)
+{
+	struct rig *rig = *state;
+	NODE(ProcessSpec) spec = NODE_INIT(PROCESS_SPEC);
+	char *done = rig_path(rig, "kept");
+	char *command = xasprintf("head -c 800000 /dev/zero; touch %s; "
+				  "exec sleep 1000",
+				  done);
+	struct call *call;
+	struct run run;
+	uint32_t pid;
+
+	set_limits(rig, 0, 16384);
+	spec.command = BYTES(command);
+	spec.background = true;
+	call = rig_exec(rig, &spec);
+	pid = rig_started(call);
+	call_free(call);
+	while (access(done, F_OK) < 0)
+		client_step(rig->client, 10);
+	call = rig_attach(rig, pid, 0);
+	call_signal(call, SIGKILL);
+	run = rig_finish(call);
+	assert_int_equal(run.lost + run.out_len, 800000);
+	assert_in_range(run.out_len, 16384, 16384 + 2 * 65536);
+	run_free(&run);
+	set_limits(rig, 0, 0);
+	free(command);
+	free(done);
+}
+
 static AGENT(NextExitsResponse) * next_exits(struct rig *rig, uint64_t acked)
 {
 	AGENT(NextExitsRequest) rq = AGENT_INIT(NEXT_EXITS_REQUEST);
 	struct grpc_status st;
 
 	rq.acked = acked;
-	return client_ask(
-		rig->client, "NextExits", &rq.base,
-		&sandbox__agent__v1__next_exits_response__descriptor, &st);
+	return client_ask(rig->client, "NextExits", &rq.base,
+			  &sandbox__agent__v1__next_exits_response__descriptor,
+			  &st);
 }
 
 /* The end of this process, asking from *@acked on. */
@@ -425,12 +510,10 @@ static uint32_t exit_of(struct rig *rig, uint32_t pid, uint64_t *acked)
 				continue;
 			code = r->exits[i]->exited->exit_code;
 			assert_int_equal(r->exits[i]->program.len, 2);
-			assert_memory_equal(r->exits[i]->program.data, "sh",
-					    2);
+			assert_memory_equal(r->exits[i]->program.data, "sh", 2);
 			break;
 		}
-		sandbox__agent__v1__next_exits_response__free_unpacked(r,
-								       NULL);
+		sandbox__agent__v1__next_exits_response__free_unpacked(r, NULL);
 		if (code != UINT32_MAX)
 			return code;
 	}
@@ -467,7 +550,7 @@ static void a_newer_wait_for_ends_takes_the_place_of_an_older(void **state)
 	struct run run;
 
 	for (;;) { /* take all there are */
-		AGENT(NextExitsResponse) *r;
+		AGENT(NextExitsResponse) * r;
 
 		run = rig_finish(rig_exec_command(rig, "true"));
 		run_free(&run);
@@ -479,8 +562,7 @@ static void a_newer_wait_for_ends_takes_the_place_of_an_older(void **state)
 				r, NULL);
 			break;
 		}
-		sandbox__agent__v1__next_exits_response__free_unpacked(r,
-								       NULL);
+		sandbox__agent__v1__next_exits_response__free_unpacked(r, NULL);
 	}
 	older = call_start(rig->client, "NextExits");
 	call_send(older, &rq.base);
@@ -521,6 +603,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(processes_are_listed_and_signalled_by_number),
 		cmocka_unit_test(exec_without_start_is_refused),
 		cmocka_unit_test(many_run_at_once),
+		cmocka_unit_test(at_the_limit_of_processes_the_next_is_refused),
+		cmocka_unit_test(output_is_kept_up_to_the_limit),
 		cmocka_unit_test(ends_are_told_until_they_are_taken),
 		cmocka_unit_test(
 			a_newer_wait_for_ends_takes_the_place_of_an_older),

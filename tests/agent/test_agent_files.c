@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -478,6 +480,94 @@ static void a_move_keeps_what_belongs_to_a_file(void **state)
 	assert_int_equal(rmdir(other), 0);
 }
 
+/* ---- file systems that take nothing, or not all ---- */
+
+/* A file system of @kib in the agent's directory; main() has made the mounts
+ * ours alone. NULL: not to be had here.
+ */
+static char *mount_small(struct rig *rig, const char *name, unsigned int kib)
+{
+	char *path = rig_path(rig, name);
+	char options[32];
+
+	snprintf(options, sizeof(options), "size=%uk", kib);
+	assert_int_equal(mkdir(path, 0755), 0);
+	if (mount("small", path, "tmpfs", 0, options) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+static void unmount(char *path)
+{
+	assert_int_equal(umount2(path, MNT_DETACH), 0);
+	assert_int_equal(rmdir(path), 0);
+	free(path);
+}
+
+static size_t entries_of(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *de;
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while ((de = readdir(dir)))
+		n += de->d_name[0] != '.' || strlen(de->d_name) > 2;
+	closedir(dir);
+	return n;
+}
+
+static void a_full_disk_is_said_and_what_was_there_stays(void **state)
+{
+	_cleanup_free_ char *much = xcalloc(1, 200001);
+	char *path = mount_small(*state, "full", 64);
+
+	if (!path)
+		skip();
+	memset(much, 'x', 200000);
+	expect(write_file(*state, "full/old", "before", &plain), GRPC_OK, "");
+	expect(write_file(*state, "full/old", much, &plain),
+	       GRPC_RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED");
+	expect_text(*state, "full/old", "before");
+	expect(write_file(*state, "full/new", much, &plain),
+	       GRPC_RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED");
+	/* No part of it, and nothing temporary. */
+	assert_int_equal(entries_of(path), 1);
+	expect(write_file(*state, "full/old", "after", &plain), GRPC_OK, "");
+	expect_text(*state, "full/old", "after");
+	unmount(path);
+}
+
+static void a_read_only_file_system_is_said(void **state)
+{
+	NODE(RemoveFileRequest) rm = NODE_INIT(REMOVE_FILE_REQUEST);
+	char *path = mount_small(*state, "ro", 64);
+	struct grpc_status st;
+
+	if (!path)
+		skip();
+	expect(write_file(*state, "ro/old", "before", &plain), GRPC_OK, "");
+	assert_int_equal(mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL),
+			 0);
+	st = write_file(*state, "ro/old", "after", &plain);
+	expect(st, GRPC_PERMISSION_DENIED, "PERMISSION_DENIED");
+	assert_non_null(strstr(st.message, "Read-only file system"));
+	expect(write_file(*state, "ro/new", "x", &plain),
+	       GRPC_PERMISSION_DENIED, "PERMISSION_DENIED");
+	expect(make_dir(*state, "ro/dir", false), GRPC_PERMISSION_DENIED,
+	       "PERMISSION_DENIED");
+	expect(move_file(*state, "ro/old", "ro/moved", false),
+	       GRPC_PERMISSION_DENIED, "PERMISSION_DENIED");
+	rm.path = BYTES("ro/old");
+	expect(ask(*state, "RemoveFile", &rm.base,
+		   DESCRIPTOR(remove_file_response)),
+	       GRPC_PERMISSION_DENIED, "PERMISSION_DENIED");
+	expect_text(*state, "ro/old", "before");
+	assert_int_equal(entries_of(path), 1);
+	unmount(path);
+}
+
 static void text_is_found(void **state)
 {
 	NODE(SearchFilesRequest) rq = NODE_INIT(SEARCH_FILES_REQUEST);
@@ -644,6 +734,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(exclusive_and_append_are_kept),
 		cmocka_unit_test(a_link_is_written_through),
 		cmocka_unit_test(a_cancelled_write_leaves_nothing),
+		cmocka_unit_test(a_full_disk_is_said_and_what_was_there_stays),
+		cmocka_unit_test(a_read_only_file_system_is_said),
 		cmocka_unit_test(what_is_no_file_is_refused),
 		cmocka_unit_test(ranges_and_sparse_files_are_read),
 		cmocka_unit_test(a_large_file_passes_unchanged),
@@ -663,6 +755,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "skipped: needs root to give files away\n");
 		return 77;
 	}
+	/* What tests mount is for the agent and nobody else. */
+	if (unshare(CLONE_NEWNS) == 0)
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
