@@ -79,6 +79,12 @@ static const struct { const char *path, *value; } settings[] = {
 	/* Large builds and editors watch many files. */
 	{ "/proc/sys/fs/inotify/max_user_watches", "524288" },
 	{ "/proc/sys/fs/inotify/max_user_instances", "1024" },
+	/* Nothing moves pages in the background: where they lay stays as it was,
+	 * and would be in every snapshot, twice. (24 days.)
+	 */
+	{ "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
+	  "2147483647" },
+	{ "/proc/sys/vm/compaction_proactiveness", "0" },
 };
 /* clang-format on */
 
