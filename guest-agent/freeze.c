@@ -99,7 +99,7 @@ static void freeze_run(void *arg)
 	}
 	/* In a test there is no root of ours, and the host's are not. */
 	if (!f->failed && f->root_fd >= 0) {
-		sync();
+		/* Which writes back all of it first. */
 		if (ioctl(f->root_fd, FIFREEZE, 0) < 0 && errno != EBUSY)
 			note(f, errno, "freeze the root file system");
 	}

@@ -28,7 +28,7 @@
 
 #define LOAD_TIMEOUT_MS 20000
 #define POLL_FIRST_US	500
-#define POLL_MAX_US	20000
+#define POLL_MAX_US	2000
 #define STATE_FDSET	77 /* ours alone: libvirt counts from 0 */
 
 static void json_put(json_object **obj)

@@ -24,6 +24,7 @@
 #include "engine/hv.h"
 #include "engine/parallel.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -181,7 +182,14 @@ static int write_chunk(struct writing *w, struct chunk *c, ZSTD_CCtx *ctx,
 		return -EIO;
 	c->csize = (uint32_t)n;
 	c->offset = atomic_fetch_add(&w->end, n);
-	return fd_pwrite_full(w->fd, packed, n, (off_t)c->offset);
+	r = fd_pwrite_full(w->fd, packed, n, (off_t)c->offset);
+	/* On its way to the disk while the next is compressed; whether it gets
+	 * there is fsync's to tell.
+	 */
+	if (r == 0)
+		sync_file_range(w->fd, (off_t)c->offset, (off_t)n,
+				SYNC_FILE_RANGE_WRITE);
+	return r;
 }
 
 static void write_worker(void *arg)

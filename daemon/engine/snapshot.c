@@ -4,7 +4,7 @@
  * Theory of operation
  * ===================
  *
- * Each part is written and fsynced, then measured; the manifest that names them
+ * Each part is written, measured and fsynced; the manifest that names them
  * all comes last, by rename, and then the directory and its parent are
  * fsynced. That rename is the commit: before it the directory is rubbish that
  * anyone may remove, after it everything it says is on disk.
@@ -149,21 +149,28 @@ int snapshot_add_part(int dir_fd, const char *name, struct snapshot_manifest *m,
 	struct snapshot_part *p;
 	char note[160];
 	struct stat st;
+	bool noted;
 	int r;
 
 	if (m->n_parts == SNAPSHOT_PARTS_MAX)
 		return err_set(err, ERR_LIMIT, "more than %d parts",
 			       SNAPSHOT_PARTS_MAX);
-	if (fd < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0)
-		return err_sys(err, errno, "sync '%s'", name);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "open '%s'", name);
 	p = &m->parts[m->n_parts];
 	*p = (struct snapshot_part){ .size = (uint64_t)st.st_size,
 				     .mtime_ns = mtime_of(&st) };
 	snprintf(p->name, sizeof(p->name), "%s", name);
-	if (!read_note(fd, p)) {
+	noted = read_note(fd, p);
+	if (!noted) {
+		/* While what was written goes to the disk. */
 		r = hash_file(fd, strcmp(name, TEMPLATE_RAM) == 0, p->sha256);
 		if (r < 0)
 			return err_sys(err, -r, "read '%s'", name);
+	}
+	if (fsync(fd) < 0)
+		return err_sys(err, errno, "sync '%s'", name);
+	if (!noted) {
 		format_note(p, note, sizeof(note));
 		/* Where it cannot be noted it is read again. */
 		fsetxattr(fd, NOTE_NAME, note, strlen(note), 0);
