@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
 # lib.sh - sourced by the tests of sandboxctl: a fake node and checks
 #
 # $top_builddir is where the programs are (make check runs there).

@@ -9,7 +9,7 @@ start_node
 on_other() { SANDBOXD_CONNECT=unix:$work/other/run/node.sock "$ctl" "$@"; }
 
 # All that imports leave on the other node.
-files_of_other() { ls -A "$work/other/snapshots" "$work/other/templates" | grep -v '^tpl_\|^.trash'; }
+files_of_other() { find "$work/other/snapshots" "$work/other/templates" -mindepth 1 -maxdepth 1 ! -name 'tpl_*' ! -name '.trash*' | sort; }
 
 list_of() { python3 -c 'import json,sys; print(*(s["id"] for s in json.load(sys.stdin)), sep="\n")'; }
 
@@ -68,7 +68,7 @@ test_a_sandbox_of_the_same_id_can_be_restored_there() {
 test_two_imports_share_the_template() {
     import_it
     import_it
-    expect 1 "$(ls "$work/other/templates" | grep -c '^imp_')"
+    expect 1 "$(find "$work/other/templates" -maxdepth 1 -name 'imp_*' | wc -l)"
 }
 
 test_no_other_sandbox_starts_from_a_template_that_came_along() {
@@ -153,7 +153,7 @@ test_a_node_without_the_image_says_so() {
     node_beside bare restart >"$work/bare.log" 2>&1
     export SANDBOXD_CONNECT=unix:$work/bare/run/node.sock
     refused IMAGE_NOT_FOUND "import it first" "$ctl" snapshot import "$work/stream"
-    expect "" "$(ls -A "$work/bare/snapshots" "$work/bare/templates" | grep -v ':$\|^$')"
+    expect "" "$(find "$work/bare/snapshots" "$work/bare/templates" -mindepth 1)"
 }
 
 # Not before "||": set -e would not hold in there.

@@ -69,9 +69,9 @@ test_search_finds_lines_by_pattern() {
 }
 
 test_a_search_ends_each_time() {
-    local i
+    local _
     "$ctl" exec "$box" -- sh -c 'mkdir -p /root/s2; echo needle >/root/s2/f'
-    for i in $(seq 100); do
+    for _ in $(seq 100); do
         expect /root/s2/f:1:needle "$(timeout 60 "$ctl" search "$box" 'ne+dle' /root/s2)"
     done
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # lib.sh - for tests that drive a real node through sandboxctl
 #
 # A suite is a file X.sh that sources this, defines functions test_*, and ends

@@ -7,7 +7,7 @@ test_processes_files_and_memory_survive_a_pause() {
     create --memory 2048
     "$ctl" exec "$id" -- sh -c 'echo kept >/root/f; mkdir -p /dev/shm; head -c 20000000 /dev/urandom >/dev/shm/m; sha256sum </dev/shm/m >/root/sum'
     "$ctl" exec "$id" -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >/root/count; sleep 0.1; done' >/dev/null 2>&1 &
-    local client=$! before after
+    local client=$! before
     wait_for 10 "$ctl" stat "$id" /root/count
     "$ctl" pause "$id" >/dev/null
     wait $client 2>/dev/null || :
@@ -67,7 +67,7 @@ test_one_that_is_paused_as_soon_as_it_is_back_comes_back_again() {
 
 # Sealed layers of the newest snapshot.
 layers() {
-    ls "$(ls -td "$state"/snapshots/snap_* | head -1)" | grep -c '^disk\.'
+    find "$(ls -td "$state"/snapshots/snap_* | head -1)" -maxdepth 1 -name 'disk.*' | wc -l
 }
 
 test_a_long_chain_of_disk_layers_is_merged_while_nobody_waits() {
@@ -81,7 +81,7 @@ test_a_long_chain_of_disk_layers_is_merged_while_nobody_waits() {
     wait_for 60 sh -c "[ \$(ls \$(ls -td '$state'/snapshots/snap_* | head -1) | grep -c '^disk') = 1 ]"
     dir=$(ls -td "$state"/snapshots/snap_* | head -1)
     qemu-img check -q "$dir/disk.0.qcow2"
-    expect "" "$(ls -A "$state/snapshots" | grep merge)"
+    expect "" "$(find "$state/snapshots" -maxdepth 1 -name '*merge*')"
     "$ctl" resume "$id" >/dev/null
     expect 10 "$("$ctl" exec "$id" -- sh -c 'wc -l </root/log')"
     "$ctl" exec "$id" -- sh -c 'echo 3 >/proc/sys/vm/drop_caches; sha256sum -c --quiet /root/sums'

@@ -58,7 +58,7 @@ test_three_pauses_in_a_row_lose_nothing() {
 
 test_a_snapshot_is_taken_of_what_runs_on_and_forks() {
     create --memory 2048
-    local a b
+    local a
     "$ctl" exec "$id" -- sh -c 'echo first >/root/f; sync'
     "$ctl" snapshot create "$id" --name s1 >/dev/null
     "$ctl" exec "$id" -- sh -c 'echo second >/root/f; sync'
