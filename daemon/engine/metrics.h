@@ -3,7 +3,7 @@
  *
  * Counting is cheap and always on. The text is made when somebody asks
  * (metrics_link.h): /metrics is the node, /metrics/sandboxes each sandbox.
- * Names of metrics are an interface: sandboxd.metrics(7) lists them.
+ * Names of metrics are an interface: sandboxd-metrics(7) lists them.
  */
 #ifndef ENGINE_METRICS_H
 #define ENGINE_METRICS_H
