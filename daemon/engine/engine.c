@@ -495,6 +495,7 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 	list_init(&e->leases);
 	list_init(&e->drains);
 	list_init(&e->forks);
+	list_init(&e->clone_questions);
 	list_init(&e->gatherings);
 	list_init(&e->exports);
 	list_init(&e->imports);
@@ -566,6 +567,7 @@ struct engine *engine_free(struct engine *e)
 		task_free(t);
 	metrics_guests_free(e);
 	rpc_forks_free(e);
+	recover_free(e);
 	leases_void(e);
 	rpc_drains_free(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)

@@ -77,6 +77,7 @@ struct engine {
 	uint64_t pool_taken_ms, pool_waits_ms; /* 0: it does not wait */
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
+	struct list clone_questions; /* recover.c */
 	struct list exports, imports; /* parcel.h */
 	struct merge *merge;	      /* merge.h: the one under way */
 	bool testing;		      /* selftest.h, with this guest */

@@ -493,40 +493,71 @@ static void begin_one(struct engine *e, struct sandbox *sb)
 
 /* ---- the pool ---- */
 
+/* A clone that waited before: does it still? */
 struct clone_question {
+	struct list link;
 	struct engine *engine;
 	struct pool_row row;
+	sd_event_source *again;
 };
+
+static void clone_question_free(struct clone_question *q)
+{
+	list_del(&q->link);
+	sd_event_source_disable_unref(q->again);
+	free(q);
+}
+
+static void ask_clone(void *arg);
 
 static void told_clone(struct hv_call *call, int rc, const struct error *err)
 {
 	struct clone_question *q = call->arg;
+	struct engine *e = q->engine;
 
 	(void)rc;
 	(void)err;
-	if (!q->engine->stopping) {
-		pool_restore(q->engine, &q->row,
-			     call->life == GUEST_LIFE_STOPPED &&
-				     !q->engine->rebooted);
-		decided(q->engine);
+	if (e->stopping)
+		return; /* recover_free() */
+	if (call->life == GUEST_LIFE_UNKNOWN && !e->rebooted) {
+		loop_timer(e->loop, &q->again, loop_now_ms() + ASK_AGAIN_MS,
+			   ask_clone, q);
+		return;
 	}
-	free(q);
+	pool_restore(e, &q->row,
+		     call->life == GUEST_LIFE_STOPPED && !e->rebooted);
+	clone_question_free(q);
+	decided(e);
+}
+
+static void ask_clone(void *arg)
+{
+	struct clone_question *q = arg;
+	struct hv_call *call = xcalloc(1, sizeof(*call));
+
+	call->op = HV_LIFE;
+	snprintf(call->spec.uuid, sizeof(call->spec.uuid), "%s", q->row.uuid);
+	call->done = told_clone;
+	call->arg = q;
+	hv_call_start(q->engine, call);
+	free(call);
 }
 
 static void begin_clone(struct engine *e, const struct pool_row *row)
 {
 	struct clone_question *q = xcalloc(1, sizeof(*q));
-	struct hv_call *call = xcalloc(1, sizeof(*call));
 
 	q->engine = e;
 	q->row = *row;
-	call->op = HV_LIFE;
-	snprintf(call->spec.uuid, sizeof(call->spec.uuid), "%s", row->uuid);
-	call->done = told_clone;
-	call->arg = q;
+	list_add_tail(&e->clone_questions, &q->link);
 	e->recovering++;
-	hv_call_start(e, call);
-	free(call);
+	ask_clone(q);
+}
+
+void recover_free(struct engine *e)
+{
+	list_for_each (&e->clone_questions, q, struct clone_question, link)
+		clone_question_free(q);
 }
 
 /* ---- what nobody knows ---- */

@@ -25,6 +25,9 @@ int recover_begin(struct engine *e, struct error *err);
  */
 void recover_saved(struct sandbox *sb);
 
+/* Nothing is asked any more. */
+void recover_free(struct engine *e);
+
 /* The hypervisor answers (again): guests and files that nobody knows go. */
 void recover_sweep(struct engine *e);
 

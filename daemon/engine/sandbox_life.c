@@ -26,6 +26,7 @@
 
 #define LOOK_AGAIN_MS 30000u
 #define ATTACH_WAIT_MAX_MS 5000u
+#define TELL_AFTER	   2 /* attaches that failed */
 
 uint64_t sandbox_run_ended(struct sandbox *sb, uint64_t cpu_ms)
 {
@@ -295,7 +296,8 @@ static void attach_later(struct sandbox *sb)
 	unsigned int n = sb->attach_failures++;
 	uint64_t wait = 100ull << (n < 6 ? n : 6);
 
-	if (n == 5)
+	/* Not of a front that was just started again. */
+	if (n == TELL_AFTER)
 		event_emit(sb->engine, "sandbox.error", sb->row.id,
 			   EVENT_DATA({ "code", "UNAVAILABLE" },
 				      { "message",

@@ -39,8 +39,8 @@
 
 #define SERVICE		  "/sandbox.agent.v1.AgentService/"
 #define PROTOCOL_VERSION  1
-#define KEEPALIVE_MS	  15000
-#define KEEPALIVE_DEAD_MS 20000
+#define KEEPALIVE_MS	  5000
+#define KEEPALIVE_DEAD_MS 15000
 #define VERSION_TEXT_MAX  64
 #define UNARY_ANSWER_MAX  (64u << 10)
 #define WARNINGS_MAX	  8

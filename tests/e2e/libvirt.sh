@@ -38,12 +38,12 @@ patient() {
         *ALREADY_EXISTS*) break ;;
         *INVALID_STATE*TERMINATED*) # its answer was lost, or it was
             [ "$1" = terminate ] && break
-            echo "$*: $out"
+            echo "$*: $out" >&2
             return 1
             ;;
         esac
         [ $SECONDS -lt $until ] || {
-            echo "$*: $out"
+            echo "$*: $out" >&2
             return 1
         }
         let_pass 0.2
@@ -56,7 +56,7 @@ patient() {
 worker() {
     local n=0 box
     while [ ! -e "$work/stop" ]; do
-        box=libvirt-$1-$n
+        box=libvirt-$$-$1-$n
         patient create --id "$box" --image "$image" --memory 2048 --timeout 30m --idle-timeout 30m >/dev/null || return 1
         patient exec "$box" -- sh -c "echo $box >/dev/shm/f" >/dev/null || return 1
         patient pause "$box" >/dev/null || return 1

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/loop.h"
 #include "base/mem.h"
 #include "engine/pool.h"
 #include "engine_rig.h"
@@ -40,6 +41,35 @@ static void a_pool_serves_and_is_filled_again(void **state)
 	rig_settle();
 	assert_int_equal(pool_ready(rig.e, NULL), 1);
 	assert_nothing_but(3, 0);
+}
+
+static void clones_wait_until_the_hypervisor_is_there(void **state)
+{
+	char uuid[HV_UUID_SIZE] = "";
+	uint64_t end;
+
+	(void)state;
+	rig_stop();
+	strcpy(rig.settings, "[pool]\nmin = 1\nrefill = 0\n");
+	rig_start();
+	assert_true(rig_create("a"));
+	while (pool_ready(rig.e, NULL) < 1)
+		rig_tick();
+	rig_settle();
+	for (size_t i = 0; i < world.n_guests; i++)
+		if (pool_has(rig.e, world.guests[i].uuid))
+			strcpy(uuid, world.guests[i].uuid);
+	rig_stop();
+	world.hv_hangs = true;
+	rig_start();
+	for (end = loop_now_ms() + 100; loop_now_ms() < end;)
+		rig_tick();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	world.hv_hangs = false;
+	rig_settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 1);
+	assert_true(pool_has(rig.e, uuid));
+	assert_nothing_but(2, 0);
 }
 
 static void a_clone_that_does_not_start_costs_only_time(void **state)
@@ -209,6 +239,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_pool_serves_and_is_filled_again),
+		T(clones_wait_until_the_hypervisor_is_there),
 		T(a_clone_that_does_not_start_costs_only_time),
 		T(creates_share_the_building_of_a_template),
 		T(another_cpu_needs_templates_and_clones_of_its_own),
