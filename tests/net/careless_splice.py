@@ -64,15 +64,26 @@ def ask(number, peer, to, port):
         engine.send(b"\0\x0a" + varint(len(body)) + body)
 
 
+# What lossy_splice.py and fragile_splice.py change.
+LOSES_AFTER = None
+DIES_OF_RESETS = False
+
+
 def relay(a, b):
+    passed = 0
     try:
         while True:
             data = a.recv(65536)
+            passed += len(data)
+            if LOSES_AFTER and passed > LOSES_AFTER:
+                passed, data = 0, data[1:]
             if not data:
                 break
             b.sendall(data)
         b.shutdown(socket.SHUT_WR)
     except OSError:
+        if DIES_OF_RESETS:
+            os._exit(1)
         for s in (a, b):
             try:
                 s.shutdown(socket.SHUT_RDWR)
@@ -89,22 +100,29 @@ def accept(listener):
         ask(number, peer[0], to, port)
 
 
-while True:
-    data, fds, _, _ = socket.recv_fds(engine, 70000, 8)
-    if not data:
-        os._exit(0)
-    command = fields(data[1:])
-    if 1 in command:
-        first = struct.unpack("<I", fields(command[1])[1])[0]
-        server = socket.socket(fileno=fds[0])
-        server.setblocking(True)
-        threading.Thread(target=accept, args=(server,), daemon=True).start()
-    elif 2 in command:
-        guest = waiting.pop(fields(command[2])[1])
-        if not fds:
-            guest.close()
-            continue
-        up = socket.socket(fileno=fds[0])
-        up.setblocking(True)
-        for pair in ((guest, up), (up, guest)):
-            threading.Thread(target=relay, args=pair, daemon=True).start()
+
+def run():
+    global first
+    while True:
+        data, fds, _, _ = socket.recv_fds(engine, 70000, 8)
+        if not data:
+            os._exit(0)
+        command = fields(data[1:])
+        if 1 in command:
+            first = struct.unpack("<I", fields(command[1])[1])[0]
+            server = socket.socket(fileno=fds[0])
+            server.setblocking(True)
+            threading.Thread(target=accept, args=(server,), daemon=True).start()
+        elif 2 in command:
+            guest = waiting.pop(fields(command[2])[1])
+            if not fds:
+                guest.close()
+                continue
+            up = socket.socket(fileno=fds[0])
+            up.setblocking(True)
+            for pair in ((guest, up), (up, guest)):
+                threading.Thread(target=relay, args=pair, daemon=True).start()
+
+
+if __name__ == "__main__":
+    run()

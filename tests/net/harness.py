@@ -43,32 +43,103 @@ def nft(script):
 # Each is a function of the rig that gives a context; within it the test runs a
 # second time.
 
+def passed_over(_line):
+    return ""
+
+
 @contextlib.contextmanager
-def stopped(rig, action):
-    """The engine stands still (it would mend what @action breaks), and what
-    the test asks of it is passed over: the policy is the last one there was."""
+def as_it_is(rig, before, action, after_it):
+    """What the test asks of the engine is passed over: its policy is the last
+    one there was."""
     do = rig.net.do
-    os.kill(rig.net.p.pid, signal.SIGSTOP)
+    before()
     rig.broken = True
     try:
         action()
-        rig.net.do = lambda line: ""
+        rig.net.do = passed_over
         yield
     finally:
         rig.broken = False
         rig.net.do = do
+        # A test may have stopped it and left that to us.
         os.kill(rig.net.p.pid, signal.SIGCONT)
+        after_it()
         rig.anew()
 
 
+def stopped(rig):
+    """The engine stands still."""
+    return as_it_is(rig, lambda: os.kill(rig.net.p.pid, signal.SIGSTOP),
+                    lambda: None, lambda: None)
+
+
 def kernel(action):
-    """@action changes the kernel's rules."""
-    return lambda rig: stopped(rig, action)
+    """@action changes the kernel's rules. The engine does all it ever does but
+    mend them: names are learned, connections are made for the splice."""
+    return lambda rig: as_it_is(rig, lambda: rig.net.do("mend off"), action,
+                                lambda: rig.net.do("mend on"))
 
 
 def asleep(rig):
     """An engine that does nothing."""
-    return stopped(rig, lambda: None)
+    return stopped(rig)
+
+
+@contextlib.contextmanager
+def altered(rig, change):
+    do = rig.net.do
+    rig.net.do = lambda line: do(change(line))
+    try:
+        yield
+    finally:
+        rig.net.do = do
+
+
+def told(pattern, instead):
+    """An engine that is told something else: a rule less, another verdict."""
+    return lambda rig: altered(rig, lambda line: re.sub(pattern, instead, line))
+
+
+def ruined(action, word="attach"):
+    """@action changes the kernel's rules after each such command, and is not
+    mended; the engine does what it is told."""
+    @contextlib.contextmanager
+    def breaker(rig):
+        do = rig.net.do
+
+        def spoiled(line):
+            answer = do(line)
+            if line.split()[0] == word:
+                do("mend off")
+                action()
+            return answer
+        rig.net.do = spoiled
+        try:
+            yield
+        finally:
+            rig.net.do = do
+            do("mend on")
+            rig.anew()
+    return breaker
+
+
+@contextlib.contextmanager
+def killed_and(rig, action):
+    kill = rig.net.kill
+
+    def spoiled():
+        kill()
+        action()
+    rig.net.kill = spoiled
+    try:
+        yield
+    finally:
+        rig.net.kill = kill
+
+
+def when_killed(action):
+    """@action changes the kernel's rules while there is no engine."""
+    return lambda rig: killed_and(rig, action)
 
 
 def delete_rules(chain, pattern, family="inet"):

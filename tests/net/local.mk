@@ -9,3 +9,4 @@ tests_net_fake_guest_LDADD =
 EXTRA_DIST += %D%/run.sh %D%/harness.py %D%/rig.py %D%/golden.txt
 EXTRA_DIST += %D%/test_packets.py %D%/test_names.py %D%/test_splice.py
 EXTRA_DIST += %D%/test_life.py %D%/speed.py %D%/careless_splice.py
+EXTRA_DIST += %D%/lossy_splice.py %D%/fragile_splice.py

@@ -12,6 +12,7 @@
  *   gather                               until sweep: as after a restart
  *   settle                               wait for taps to be made, taken away
  *   limits CONNECTIONS MBPS PPS          of what is attached or updated next
+ *   mend on|off                          what others do to our table is undone
  *   close keep|remove                    and end
  */
 #include "base/error.h"
@@ -293,6 +294,10 @@ static void run_line(char *line)
 			answer(-1, &err);
 	} else if (!strcmp(w[0], "gather")) {
 		net_gather(net);
+		answer(0, &err);
+	} else if (!strcmp(w[0], "mend") && n == 2) {
+		/* As before it is known which slots are guests'. */
+		net->unswept = !strcmp(w[1], "off");
 		answer(0, &err);
 	} else if (!strcmp(w[0], "settle")) {
 		net_taps_settle(net->taps);
