@@ -88,18 +88,23 @@ def bench_output(bench, sandbox, peer, rounds):
 
 
 def bench_memory(bench):
-    """Of the daemon's processes, with this one sandbox."""
+    """Of the daemon's processes, with this one sandbox; and what of it is no
+    other process's too, as libraries are."""
     pids = [bench.node.pid] + \
         [int(p) for p in run("pgrep", "-P", bench.node.pid).stdout.split()]
-    total, texts = 0, []
+    total, own, texts = 0, 0, []
     for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            own += sum(map(int, re.findall(r"Private_\w+:\s*(\d+)",
+                                           f.read())))
         with open(f"/proc/{pid}/status") as f:
             text = f.read()
         rss = int(re.search(r"VmRSS:\s*(\d+)", text).group(1))
         texts.append(f"{text.split()[1]} {rss} KiB")
         total += rss
     bench.note("exec", "resident memory with one sandbox",
-               f"{total} KiB: " + ", ".join(texts), total_kib=total)
+               f"{total} KiB: " + ", ".join(texts) +
+               f"; their own {own} KiB", total_kib=total, own_kib=own)
 
 
 def run_guest_parts(bench, parts):

@@ -137,7 +137,8 @@ def run_pause(bench):
     lzop = Peer(bench, Libvirtd(bench, "peer-lzop",
                                 'save_image_format = "lzop"'), 1)
     bench.closers += [raw.close, lzop.close]
-    for mib in SIZES_MIB:
+    mib = bench.options["mib"]
+    for mib in SIZES_MIB if mib is None else [mib]:
         bench.part(f"pause: {mib} MiB written")
         bench_size(bench, raw, lzop, mib)
     for peer in (raw, lzop):
