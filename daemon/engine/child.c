@@ -28,13 +28,19 @@
 #define CANCEL_LOOK_MS	 100
 #define CHILD_OUT_MAX	 1024	      /* kept of its output for a message */
 #define CHILD_MEMORY_MAX (1ull << 30) /* address space of an unprivileged one */
+#define CHILD_STACK_MAX	 (1ull << 20) /* and of each of its threads */
 
 static _Noreturn void child_main(const struct child_spec *spec, pid_t parent,
 				 int null_fd, int out_fd)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	static char locale[] = "LC_ALL=C";
-	char *const env[] = { path, locale, NULL };
+	/* qemu-img has up to 64 threads. Else each reserves 8 MiB for a stack
+	 * and 64 MiB or more for malloc(), and a dozen of them are too many.
+	 */
+	static char arenas[] = "MALLOC_ARENA_MAX=1";
+	char *const env[] = { path, locale, arenas, NULL };
+	struct rlimit stack = { CHILD_STACK_MAX, CHILD_STACK_MAX };
 	struct rlimit memory = { CHILD_MEMORY_MAX, CHILD_MEMORY_MAX };
 	struct rlimit core = { 0, 0 };
 	sigset_t none;
@@ -47,6 +53,7 @@ static _Noreturn void child_main(const struct child_spec *spec, pid_t parent,
 	setrlimit(RLIMIT_CORE, &core);
 	if (spec->uid != (uid_t)-1) {
 		setrlimit(RLIMIT_AS, &memory);
+		setrlimit(RLIMIT_STACK, &stack);
 		if (syscall(SYS_setgroups, 0, NULL) < 0 ||
 		    syscall(SYS_setresgid, spec->gid, spec->gid, spec->gid) <
 			    0 ||

@@ -29,7 +29,8 @@ struct child_spec {
 };
 
 /* Worker threads. Stdin is empty, stdout and stderr are one, the environment is
- * PATH and LC_ALL. 0 when it exits 0; else -1, its last words in the message.
+ * PATH, LC_ALL and how malloc() saves memory. 0 when it exits 0; else -1, its
+ * last words in the message.
  */
 int child_run(const struct child_spec *spec, struct error *err);
 

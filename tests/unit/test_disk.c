@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,6 +362,50 @@ static void a_childs_last_words_are_in_the_message(void **state)
 	assert_non_null(strstr(err.msg, "no luck"));
 }
 
+/* Of the program that a_child_within_limits runs: twice as many threads at once
+ * as qemu-img begins, each with a heap. Status 0 when there was room for all.
+ */
+#define THREADS 130
+static pthread_barrier_t all_there;
+
+static void *one_of_many(void *arg)
+{
+	void *p = malloc(1000);
+
+	pthread_barrier_wait(&all_there);
+	free(p);
+	return arg;
+}
+
+static int begin_threads(void)
+{
+	pthread_t t;
+
+	pthread_barrier_init(&all_there, NULL, THREADS + 1);
+	for (int i = 0; i < THREADS; i++) {
+		if (pthread_create(&t, NULL, one_of_many, NULL) != 0)
+			_exit(1);
+	}
+	pthread_barrier_wait(&all_there);
+	_exit(0);
+}
+
+static void a_child_within_limits_may_have_many_threads(void **state)
+{
+	const char *const argv[] = { "/proc/self/exe", "--threads", NULL };
+	struct child_spec child = { .argv = argv, .timeout_ms = 60000 };
+	struct error err = { 0 };
+
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	skip(); /* it reserves terabytes */
+#endif
+	if (geteuid() != 0)
+		skip();
+	if (child_run(&child, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
 static void qemus_version_decides_machine_and_mapping(void **state)
 {
 	struct probe_result r = { 0 };
@@ -408,11 +453,14 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_child_that_takes_too_long_is_ended),
 		cmocka_unit_test(a_child_that_is_not_wanted_any_more_is_ended),
 		cmocka_unit_test(a_childs_last_words_are_in_the_message),
+		cmocka_unit_test(a_child_within_limits_may_have_many_threads),
 		cmocka_unit_test(qemus_version_decides_machine_and_mapping),
 		cmocka_unit_test(
 			a_boot_counts_when_the_kernel_asks_for_its_root),
 	};
 
+	if (argc > 1 && !strcmp(argv[1], "--threads"))
+		return begin_threads();
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
