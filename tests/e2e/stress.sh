@@ -7,7 +7,8 @@
 . "$(dirname "$0")/lib.sh"
 full=
 [ "${E2E_STRESS:-}" != full ] || full=1
-start_node
+# Twenty of 2 vCPUs and 2 GiB: more than a small host admits by default.
+start_node --set limits.vcpu_overcommit=32 --set limits.memory_overcommit=3
 create
 box=$id
 
@@ -15,6 +16,9 @@ x() { "$ctl" exec "$box" "$@"; }
 
 engine_pid() { "$top/scripts/node" status --state "$NODE_STATE" | sed -n 's/^pid=//p'; }
 front_pid() { "$top/scripts/node" status --state "$NODE_STATE" | sed -n 's/^front_pid=//p'; }
+
+rss() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
+fds() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
 
 # The most memory that each has held since forget_peaks, in KiB.
 peak() { awk '/^VmHWM/ {print $2}' "/proc/$1/status"; }
@@ -85,7 +89,7 @@ test_50_commands_at_once_all_answer() {
 }
 
 test_many_guests_at_once_each_run_a_command() {
-    local n=5 i pids=()
+    local n=5 i pids=() since=$SECONDS
     [ -z "$full" ] || n=20
     for i in $(seq $n); do
         "$ctl" --json create --image "$image" --id "stress-$i" --memory 2048 --timeout 20m --idle-timeout 20m >"$work/create.$i" &
@@ -93,6 +97,7 @@ test_many_guests_at_once_each_run_a_command() {
         echo "stress-$i" >>"$work/made"
     done
     for i in "${pids[@]}"; do wait "$i"; done
+    echo "# $n guests after $((SECONDS - since)) s: engine $(rss "$(engine_pid)") KiB and $(fds "$(engine_pid)") descriptors, front $(rss "$(front_pid)") KiB and $(fds "$(front_pid)")"
     pids=()
     for i in $(seq $n); do
         "$ctl" exec "stress-$i" -- hostname >"$work/host.$i" &
@@ -101,6 +106,7 @@ test_many_guests_at_once_each_run_a_command() {
     for i in "${pids[@]}"; do wait "$i"; done
     for i in $(seq $n); do expect "stress-$i" "$(cat "$work/host.$i")"; done
     for i in $(seq $n); do "$ctl" terminate "stress-$i" >/dev/null; done
+    echo "# after them: engine $(rss "$(engine_pid)") KiB and $(fds "$(engine_pid)") descriptors, front $(rss "$(front_pid)") KiB and $(fds "$(front_pid)")"
 }
 
 test_a_directory_of_very_many_entries_is_listed_whole() {
