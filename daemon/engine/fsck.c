@@ -94,6 +94,11 @@ void fsck_add_clone(struct fsck *f, const struct pool_row *row)
 	COPY(r->template_id, row->template_id);
 }
 
+void fsck_add_port(struct fsck *f, const struct port_row *row)
+{
+	add_row(f, FSCK_PORT, row->sandbox_id)->port = row->port;
+}
+
 static const struct fsck_row *find(const struct fsck *f,
 				   enum fsck_row_kind kind, const char *id)
 {
@@ -375,6 +380,19 @@ static void check_sandbox(struct fsck *f, const struct fsck_row *row,
 	check_needs(f, row, "sandboxes", images);
 }
 
+static void check_port(struct fsck *f, const struct fsck_row *row)
+{
+	const struct fsck_row *sb = find(f, FSCK_SANDBOX, row->id);
+	char name[sizeof(row->id) + 8];
+
+	if (sb && sb->state != SBX_TERMINATED)
+		return;
+	snprintf(name, sizeof(name), "%s:%u", row->id, row->port);
+	fsck_tell(f, FSCK_DANGLING, "ports", name,
+		  "is exposed by a sandbox that is %s",
+		  sb ? "terminated" : "not there");
+}
+
 static void check_row(struct fsck *f, const struct fsck_row *row,
 		      const struct images *images)
 {
@@ -395,6 +413,9 @@ static void check_row(struct fsck *f, const struct fsck_row *row,
 		if (!is_there(f, "guests", row->uuid))
 			fsck_tell(f, FSCK_MISSING, "guests", row->uuid,
 				  "is a waiting clone's, and gone");
+		break;
+	case FSCK_PORT:
+		check_port(f, row);
 		break;
 	}
 }

@@ -38,7 +38,8 @@ const char *fsck_kind_str(enum fsck_kind kind);
 /**
  * struct fsck_problem - One
  * @dir, @name:	guests, snapshots, templates, images and what is in it; or
- *		"sandboxes" and an id; or "sandboxd.db" and ""
+ *		"sandboxes" and an id; "ports" and "ID:PORT"; or "sandboxd.db"
+ *		and ""
  * @text:	What is wrong, a sentence's end
  * @repaired:	It was, and is no more
  */
@@ -54,7 +55,13 @@ struct fsck_report {
 	uint64_t untold, checked; /* directories that were read through */
 };
 
-enum fsck_row_kind { FSCK_SANDBOX, FSCK_SNAPSHOT, FSCK_TEMPLATE, FSCK_CLONE };
+enum fsck_row_kind {
+	FSCK_SANDBOX,
+	FSCK_SNAPSHOT,
+	FSCK_TEMPLATE,
+	FSCK_CLONE,
+	FSCK_PORT, /* its id is the sandbox's */
+};
 
 /* Of a row what the check needs. */
 struct fsck_row {
@@ -65,6 +72,7 @@ struct fsck_row {
 	char snapshot_id[OBJECT_ID_SIZE], next_snapshot[OBJECT_ID_SIZE];
 	char template_id[OBJECT_ID_SIZE];
 	char image_digest[80];
+	uint16_t port;
 	bool bad;
 };
 
@@ -87,6 +95,7 @@ void fsck_add_sandbox(struct fsck *f, const struct sandbox_row *row);
 void fsck_add_snapshot(struct fsck *f, const struct snapshot_row *row);
 void fsck_add_template(struct fsck *f, const struct template_row *row);
 void fsck_add_clone(struct fsck *f, const struct pool_row *row);
+void fsck_add_port(struct fsck *f, const struct port_row *row);
 
 /* Fills in f->report. Which directories cannot be read is told there too. */
 void fsck_run(struct fsck *f);

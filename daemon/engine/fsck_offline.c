@@ -57,6 +57,11 @@ static void see_clone(const struct pool_row *row, void *arg)
 	fsck_add_clone(&((struct offline *)arg)->f, row);
 }
 
+static void see_port(const struct port_row *row, void *arg)
+{
+	fsck_add_port(&((struct offline *)arg)->f, row);
+}
+
 static int read_rows(struct offline *o, const struct config *config,
 		     struct error *err)
 {
@@ -65,7 +70,8 @@ static int read_rows(struct offline *o, const struct config *config,
 	if (store_sandboxes(o->store, see_sandbox, o, err) < 0 ||
 	    store_snapshots(o->store, see_snapshot, o, err) < 0 ||
 	    store_templates(o->store, see_template, o, err) < 0 ||
-	    store_pool(o->store, see_clone, o, err) < 0)
+	    store_pool(o->store, see_clone, o, err) < 0 ||
+	    store_ports(o->store, see_port, o, err) < 0)
 		return -1;
 	store_meta_get(o->store, "node_id", node, sizeof(node));
 	o->f.strange = !node[0] || o->f.n_rows == 0 ||
@@ -146,6 +152,17 @@ static int forget_row(struct offline *o, const struct fsck_problem *p,
 	return commit(o, err);
 }
 
+/* @name: "ID:PORT"; all of that sandbox, for it has no use for any. */
+static int forget_ports(struct offline *o, const char *name, struct error *err)
+{
+	_cleanup_free_ char *id =
+		xasprintf("%.*s", (int)strcspn(name, ":"), name);
+
+	store_begin(o->store);
+	store_ports_remove(o->store, id);
+	return commit(o, err);
+}
+
 /* 0 it is as it should be now, -1 why not. */
 static int repair_one(struct offline *o, const struct fsck_problem *p,
 		      struct error *err)
@@ -161,6 +178,10 @@ static int repair_one(struct offline *o, const struct fsck_problem *p,
 	case FSCK_MISSING:
 		if (p->name[0])
 			return forget_row(o, p, err);
+		break;
+	case FSCK_DANGLING:
+		if (!strcmp(p->dir, "ports"))
+			return forget_ports(o, p->name, err);
 		break;
 	default:
 		break;

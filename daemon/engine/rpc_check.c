@@ -205,6 +205,11 @@ static void see_clone(const struct pool_row *row, void *arg)
 	fsck_add_clone(arg, row);
 }
 
+static void see_port(const struct port_row *row, void *arg)
+{
+	fsck_add_port(arg, row);
+}
+
 int rpc_check_state(struct call *call, struct error *err)
 {
 	Sandbox__Node__V1__CheckStateRequest *req =
@@ -234,6 +239,11 @@ int rpc_check_state(struct call *call, struct error *err)
 		if (!t->building)
 			fsck_add_template(&c->f, &t->row);
 	pool_each(e, see_clone, &c->f);
+	if (store_ports(e->store, see_port, &c->f, err) < 0) {
+		fsck_fini(&c->f);
+		free(c);
+		return -1;
+	}
 	c->f.strange = !e->swept || e->foreign || c->f.n_rows == 0;
 	job_start(e->jobs, &check_job, c);
 	return 0;

@@ -101,7 +101,7 @@ test_another_build_takes_over_and_gives_back() {
     begin_all
     hand_over "$build"
     newer=$(version)
-    [ "$newer" != "$older" ]
+    [ -n "${OLD_BUILD:-}" ] || [ "$newer" != "$older" ]
     all_there
     "$ctl" --json events --type node.started | tail -1 | grep -q "$newer"
     # A daemon that cannot read what the newer one wrote says so and goes.

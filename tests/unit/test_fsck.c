@@ -140,6 +140,20 @@ static int offline(bool repair)
 	return status;
 }
 
+static void see_port(const struct port_row *row, void *arg)
+{
+	(void)row;
+	++*(size_t *)arg;
+}
+
+static size_t count_ports(void)
+{
+	size_t n = 0;
+
+	assert_int_equal(store_ports(rig.store, see_port, &n, NULL), 0);
+	return n;
+}
+
 /* ---- tests ---- */
 
 static void a_directory_that_no_row_knows_is_a_stray(void **state)
@@ -204,6 +218,35 @@ static void rows_without_what_they_need_are_told(void **state)
 	fsck_run(&rig.f);
 	assert_int_equal(count(FSCK_DANGLING), 3); /* snapshot, tpl, image */
 	assert_int_equal(count(FSCK_MISSING), 2);  /* guest, snapshot */
+}
+
+static void ports_of_sandboxes_that_are_gone_are_told_and_forgotten(
+	void **state)
+{
+	struct sandbox_row live = { .id = "a", .state = SBX_RUNNING },
+			   dead = { .id = "b", .state = SBX_TERMINATED };
+	struct port_row ports[] = { { "a", 80, 1 }, { "b", 81, 2 },
+				    { "c", 82, 3 } };
+
+	(void)state;
+	make("guests/" UUID);
+	strcpy(live.uuid, UUID);
+	fsck_add_sandbox(&rig.f, &live);
+	fsck_add_sandbox(&rig.f, &dead);
+	for (size_t i = 0; i < 3; i++)
+		fsck_add_port(&rig.f, &ports[i]);
+	fsck_run(&rig.f);
+	assert_int_equal(count(FSCK_DANGLING), 2);
+	assert_string_equal(rig.f.report.problems[0].name, "b:81");
+	/* The guest's directory has no row in this database. */
+	put_meta();
+	put_template("tpl_1");
+	make("templates/tpl_1");
+	store_begin(rig.store);
+	store_port_put(rig.store, &ports[2]);
+	assert_int_equal(store_commit(rig.store, NULL), 0);
+	assert_int_equal(offline(true), 0);
+	assert_int_equal(count_ports(), 0);
 }
 
 static void what_does_not_verify_is_damaged(void **state)
@@ -297,6 +340,7 @@ int main(int argc, char **argv)
 		T(what_a_row_tells_of_is_no_stray),
 		T(cut_off_work_is_told_only_when_nobody_works),
 		T(rows_without_what_they_need_are_told),
+		T(ports_of_sandboxes_that_are_gone_are_told_and_forgotten),
 		T(what_does_not_verify_is_damaged),
 		T(problems_are_bounded),
 		T(a_repair_deletes_strays_and_forgets_empty_rows),
