@@ -493,8 +493,87 @@ struct config *config_free(struct config *config)
 		(b) = swap_;                                                   \
 	} while (0)
 
-void config_reload(struct config *config, struct config *fresh)
+static bool strv_same(const struct strv *a, const struct strv *b)
 {
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->v[i], b->v[i]) != 0)
+			return false;
+	return true;
+}
+
+static bool value_same(enum config_type type, const void *a, const void *b)
+{
+	const char *s, *t;
+
+	switch (type) {
+	case T_STRING:
+	case T_PATH:
+		s = *(char *const *)a;
+		t = *(char *const *)b;
+		return !strcmp(s ? s : "", t ? t : "");
+	case T_LIST:
+		return strv_same(a, b);
+	case T_BOOL:
+		return *(const bool *)a == *(const bool *)b;
+	case T_U64:
+	case T_DURATION:
+	case T_RATIO:
+	case T_COST:
+	case T_RANGE:
+		return !memcmp(a, b, 8);
+	case T_PORTS:
+		return !memcmp(a, b, 2 * sizeof(uint16_t));
+	case T_U32:
+	case T_ACCELERATOR:
+	case T_MECHANISM:
+		return !memcmp(a, b, sizeof(uint32_t));
+	}
+	return true;
+}
+
+/* Has it another value than @old, not by text but by what is stored? */
+static bool was_swapped(const struct key *key, const struct config *old,
+			const struct config *now)
+{
+	size_t size = key->type == T_BOOL ? sizeof(bool) : sizeof(uint32_t);
+
+	if (key->type == T_STRING || key->type == T_PATH ||
+	    key->type == T_LIST || key->type == T_U64 ||
+	    key->type == T_DURATION || key->type == T_RATIO ||
+	    key->type == T_COST)
+		size = 8;
+	return memcmp((const char *)old + key->offset,
+		      (const char *)now + key->offset, size) != 0;
+}
+
+/* A key that may change has been swapped, or is the same in both. */
+static void tell_later(const struct config *old, const struct config *now,
+		       const struct config *fresh, char *later, size_t size)
+{
+	size_t at = 0;
+
+	later[0] = '\0';
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const struct key *k = &keys[i];
+
+		if (was_swapped(k, old, now) ||
+		    value_same(k->type, (const char *)now + k->offset,
+			       (const char *)fresh + k->offset))
+			continue;
+		at += (size_t)snprintf(later + at, size - at, "%s%s.%s",
+				       at ? " " : "", k->section, k->name);
+		if (at >= size)
+			return;
+	}
+}
+
+void config_reload(struct config *config, struct config *fresh, char *later,
+		   size_t size)
+{
+	const struct config old = *config;
+
 	SWAP(config->cert, fresh->cert);
 	SWAP(config->key, fresh->key);
 	SWAP(config->ca, fresh->ca);
@@ -534,6 +613,7 @@ void config_reload(struct config *config, struct config *fresh)
 	SWAP(config->webhook_timeout_ms, fresh->webhook_timeout_ms);
 	SWAP(config->webhook_retry_min_ms, fresh->webhook_retry_min_ms);
 	SWAP(config->webhook_retry_max_ms, fresh->webhook_retry_max_ms);
+	tell_later(&old, config, fresh, later, size);
 	config_free(fresh);
 }
 

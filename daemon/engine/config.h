@@ -162,8 +162,11 @@ struct config *config_free(struct config *config);
 /* Take over from @fresh (consumed) what may change while the node runs:
  * certificates, who may call, limits, quotas, aliases, rates, retention, pools,
  * the webhook.
+ * @later: the other keys that @fresh has another value for, "SECTION.KEY ..";
+ *	   they need a start. Cut off when there are too many
  */
-void config_reload(struct config *config, struct config *fresh);
+void config_reload(struct config *config, struct config *fresh, char *later,
+		   size_t size);
 
 /* NULL when there is none. Borrowed. */
 const char *config_pair_get(const struct config_pairs *pairs, const char *key);

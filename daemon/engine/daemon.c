@@ -93,6 +93,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si,
 	struct daemon *d = arg;
 	struct config *fresh;
 	struct error err;
+	char later[512];
 
 	(void)s;
 	(void)si;
@@ -102,9 +103,12 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si,
 		log_id(LOG_LEVEL_ERR, LOG_ID_CONFIG_REFUSED,
 		       "the configuration stays as it was: %s", err.msg);
 	} else {
-		config_reload(d->config, fresh);
+		config_reload(d->config, fresh, later, sizeof(later));
 		engine_reloaded(d->engine);
 		log_info("the configuration was read again");
+		if (later[0])
+			log_warn("what needs a restart stays as it was: %s",
+				 later);
 	}
 	sd_notify(0, "READY=1");
 	return 0;

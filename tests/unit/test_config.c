@@ -173,13 +173,31 @@ static void a_reload_takes_only_what_may_change(void **state)
 	struct config *config = accepted("[node]\nstate_dir = /a\n");
 	struct config *fresh = accepted("[node]\nstate_dir = /b\n"
 				      "[limits]\nsandboxes_max = 3\n"
+				      "disk_iops = 7\n"
+				      "[network]\ndns_upstreams = 192.0.2.1\n"
+				      "[ports]\nrange = 30000-30001\n"
+				      "url = http://{host_port}/\n"
 				      "[quota.t]\nvcpus_max = 4\n");
+	char later[512];
 
 	(void)state;
-	config_reload(config, fresh);
+	config_reload(config, fresh, later, sizeof(later));
+	/* What follows from the directory is the same by its own name. */
+	assert_non_null(strstr(later, "node.state_dir"));
+	assert_non_null(strstr(later, "limits.disk_iops"));
+	assert_non_null(strstr(later, "network.dns_upstreams"));
+	assert_non_null(strstr(later, "ports.range"));
+	assert_null(strstr(later, "sandboxes_max"));
+	assert_null(strstr(later, "ports.url"));
+	assert_null(strstr(later, "api.socket"));
 	assert_string_equal(config->state_dir, "/a");
 	assert_int_equal(config->sandboxes_max, 3);
 	assert_int_equal(config_quota_of(config, "t")->vcpus_max, 4);
+	/* The same again: nothing is left to be told. */
+	fresh = accepted("[node]\nstate_dir = /a\n"
+			 "[limits]\nsandboxes_max = 9\n");
+	config_reload(config, fresh, later, sizeof(later));
+	assert_string_equal(later, "");
 	config_free(config);
 }
 
