@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/loop.h"
 #include "base/mem.h"
 #include "engine_rig.h"
 
@@ -395,11 +396,68 @@ static void admission_has_limits(void **state)
 	assert_true(rig_create("b"));
 }
 
+/* ---- drain ---- */
+
+static void drain(bool undo, uint32_t deadline_ms, uint32_t want_paused,
+		  uint32_t want_running)
+{
+	Sandbox__Node__V1__DrainNodeRequest m =
+		SANDBOX__NODE__V1__DRAIN_NODE_REQUEST__INIT;
+	Sandbox__Node__V1__DrainNodeResponse *r;
+
+	m.undo = undo;
+	m.pause_all = !undo;
+	m.deadline_ms = deadline_ms;
+	assert_true(rig_call("DrainNode", &m.base));
+	r = sandbox__node__v1__drain_node_response__unpack(
+		NULL, world.answer_len, world.answer);
+	assert_non_null(r);
+	assert_int_equal(r->paused, want_paused);
+	assert_int_equal(r->running, want_running);
+	sandbox__node__v1__drain_node_response__free_unpacked(r, NULL);
+}
+
+static void a_drained_node_has_paused_all_and_admits_none(void **state)
+{
+	(void)state;
+	assert_true(rig_create("a"));
+	assert_true(rig_create("b"));
+	drain(false, 20000, 2, 0);
+	assert_int_equal(rig_state("a"), SBX_PAUSED);
+	assert_int_equal(rig_state("b"), SBX_PAUSED);
+	assert_false(rig_create("c"));
+	/* It is remembered. */
+	rig_stop();
+	rig_start();
+	rig_settle();
+	assert_false(rig_create("c"));
+	drain(true, 0, 2, 0);
+	assert_true(rig_create("c"));
+}
+
+static void a_drain_that_cannot_pause_is_answered_at_its_deadline(void **state)
+{
+	uint64_t began;
+
+	(void)state;
+	assert_true(rig_create("a"));
+	world.fail_op = "save";
+	began = loop_now_ms();
+	drain(false, 500, 0, 1);
+	assert_in_range(loop_now_ms() - began, 500, 5000);
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_RUNNING);
+	world.fail_op = NULL;
+	assert_true(rig_pause("a"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		T(a_drained_node_has_paused_all_and_admits_none),
+		T(a_drain_that_cannot_pause_is_answered_at_its_deadline),
 		T(a_sandbox_lives_and_ends),
 		T(pages_are_of_those_that_have_not_ended_newest_first),
 		T(a_rule_that_opens_nothing_here_is_refused_by_its_field),
