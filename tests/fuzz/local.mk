@@ -43,10 +43,12 @@ FUZZ_GRPC_LIBS = libgrpc.a libproto.a $(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) \
 FUZZ_RESOLVER_LIBS = libresolver.a libbase.a $(SYSTEMD_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_dns_answer_SOURCES = %D%/fuzz_dns_answer.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dns_answer_CPPFLAGS = $(AM_CPPFLAGS)
+tests_fuzz_fuzz_dns_answer_CFLAGS = $(AM_CFLAGS)
 tests_fuzz_fuzz_dns_answer_LDADD = $(FUZZ_RESOLVER_LIBS)
 if LDNS
-tests_fuzz_fuzz_dns_answer_CPPFLAGS = $(AM_CPPFLAGS) -DHAVE_LDNS
-tests_fuzz_fuzz_dns_answer_CFLAGS = $(AM_CFLAGS) $(LDNS_CFLAGS)
+tests_fuzz_fuzz_dns_answer_CPPFLAGS += -DHAVE_LDNS
+tests_fuzz_fuzz_dns_answer_CFLAGS += $(LDNS_CFLAGS)
 tests_fuzz_fuzz_dns_answer_LDADD += $(LDNS_LIBS)
 endif
 
