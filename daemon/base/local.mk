@@ -13,6 +13,7 @@ libbase_a_SOURCES = \
 	%D%/jail.c %D%/jail.h \
 	%D%/job.c %D%/job.h \
 	%D%/json_text.c %D%/json_text.h \
+	%D%/laps.c %D%/laps.h \
 	%D%/list.h \
 	%D%/log.c %D%/log.h %D%/log_id.h \
 	%D%/loop.c %D%/loop.h \

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "engine/config.h"
 #include "engine/engine.h"
-#include "engine/hv_libvirt.h"
+#include "engine/hv/hv_libvirt.h"
 
 #include <fcntl.h>
 #include <grp.h>

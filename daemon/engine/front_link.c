@@ -24,7 +24,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/helper.h"
+#include "engine/proc/helper.h"
 #include "sandbox/ipc/v1/ipc.pb-c.h"
 
 #include <assert.h>

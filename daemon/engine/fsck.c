@@ -12,9 +12,9 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/image_manifest.h"
-#include "engine/image_store.h"
-#include "engine/snapshot.h"
+#include "engine/image/image_manifest.h"
+#include "engine/image/image_store.h"
+#include "engine/snapshot/snapshot.h"
 
 #include <dirent.h>
 #include <errno.h>

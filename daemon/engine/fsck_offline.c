@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "engine/config.h"
-#include "engine/qemu_proc.h"
+#include "engine/hv/qemu_proc.h"
 
 #include <errno.h>
 #include <fcntl.h>

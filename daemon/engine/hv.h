@@ -19,6 +19,7 @@ struct error;
 struct hv;
 
 #define HV_UUID_SIZE 37 /* text with its NUL */
+#define SANDBOX_NONCE_LEN 32 /* what a guest's agent knows its node by */
 /* Every guest has this MAC: each is alone on its layer 2, and clones of one
  * template cannot differ.
  */

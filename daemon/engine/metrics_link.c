@@ -16,7 +16,7 @@
 #include "base/prom.h"
 #include "engine/api.h"
 #include "engine/engine.h"
-#include "engine/helper.h"
+#include "engine/proc/helper.h"
 #include "sandbox/ipc/v1/metrics.pb-c.h"
 
 #include <stdio.h>

@@ -13,12 +13,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/call.h"
-#include "engine/disk.h"
 #include "engine/engine.h"
-#include "engine/parcel_proc.h"
 #include "engine/saves.h"
+#include "engine/snapshot/disk.h"
+#include "engine/snapshot/parcel_proc.h"
+#include "engine/snapshot/template.h"
 #include "engine/spec_check.h"
-#include "engine/template.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>

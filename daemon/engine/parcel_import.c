@@ -26,9 +26,9 @@
 #include "engine/call.h"
 #include "engine/engine.h"
 #include "engine/event.h"
-#include "engine/parcel_keep.h"
-#include "engine/parcel_proc.h"
 #include "engine/saves.h"
+#include "engine/snapshot/parcel_keep.h"
+#include "engine/snapshot/parcel_proc.h"
 #include "engine/spec_check.h"
 #include "engine/templates.h"
 

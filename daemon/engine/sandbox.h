@@ -25,7 +25,6 @@ struct engine;
 struct task;
 
 #define SANDBOX_ID_MAX	  63
-#define SANDBOX_NONCE_LEN 32
 #define OBJECT_ID_SIZE	  64 /* of snapshots and templates, with NUL */
 #define BOOT_ID_SIZE	  37
 

@@ -10,9 +10,9 @@
 #define ENGINE_TASK_H
 
 #include "base/error.h"
+#include "base/laps.h"
 #include "base/list.h"
 #include "engine/guest.h"
-#include "engine/laps.h"
 #include "engine/saves.h"
 
 #include <stdbool.h>

@@ -20,9 +20,9 @@
 #include "engine/hv_call.h"
 #include "engine/pool.h"
 #include "engine/quota.h"
+#include "engine/snapshot/template.h"
 #include "engine/spec_check.h"
 #include "engine/task.h"
-#include "engine/template.h"
 #include "engine/templates_answer.h"
 
 #include <openssl/evp.h>

@@ -23,7 +23,7 @@
 #include "base/str.h"
 #include "engine/engine.h"
 #include "engine/event.h"
-#include "engine/helper.h"
+#include "engine/proc/helper.h"
 #include "sandbox/ipc/v1/webhook.pb-c.h"
 
 #include <fcntl.h>

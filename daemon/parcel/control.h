@@ -3,7 +3,7 @@
 #ifndef PARCEL_CONTROL_H
 #define PARCEL_CONTROL_H
 
-#include "engine/parcel_sheet.h"
+#include "engine/snapshot/parcel_sheet.h"
 
 #include <stddef.h>
 #include <stdint.h>

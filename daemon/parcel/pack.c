@@ -16,8 +16,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "engine/mem_index.h"
-#include "engine/snapshot.h"
+#include "engine/snapshot/mem_index.h"
+#include "engine/snapshot/snapshot.h"
 #include "parcel/writer.h"
 
 #include <endian.h>

@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "engine/mem_index.h"
+#include "engine/snapshot/mem_index.h"
 
 #include <endian.h>
 #include <openssl/evp.h>

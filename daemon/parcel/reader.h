@@ -8,8 +8,8 @@
 #ifndef PARCEL_READER_H
 #define PARCEL_READER_H
 
-#include "engine/mem_pages.h"
-#include "engine/parcel_sheet.h"
+#include "engine/snapshot/mem_pages.h"
+#include "engine/snapshot/parcel_sheet.h"
 
 #include <stddef.h>
 #include <stdint.h>

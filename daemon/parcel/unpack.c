@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "engine/mem_index.h"
+#include "engine/snapshot/mem_index.h"
 #include "parcel/pack.h"
 #include "parcel/reader.h"
 

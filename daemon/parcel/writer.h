@@ -6,7 +6,7 @@
 #ifndef PARCEL_WRITER_H
 #define PARCEL_WRITER_H
 
-#include "engine/parcel_sheet.h"
+#include "engine/snapshot/parcel_sheet.h"
 
 #include <stddef.h>
 #include <stdint.h>

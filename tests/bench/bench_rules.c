@@ -16,11 +16,11 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/net_priv.h"
-#include "engine/netpol.h"
-#include "engine/nft.h"
-#include "engine/nft_expr.h"
-#include "engine/resolver_link.h"
+#include "engine/net/net_priv.h"
+#include "engine/net/netpol.h"
+#include "engine/net/nft.h"
+#include "engine/net/nft_expr.h"
+#include "engine/net/resolver_link.h"
 
 #include <linux/netfilter.h>
 #include <stdio.h>

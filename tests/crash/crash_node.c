@@ -18,16 +18,16 @@
 #include "fake_virt.h"
 #include "mark.h"
 
+#include "../unit/fakes.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/config.h"
-#include "engine/hv_libvirt.h"
-#include "engine/net_taps.h"
+#include "engine/hv/hv_libvirt.h"
+#include "engine/net/net_taps.h"
 #include "engine/pool.h"
 #include "engine/recover.h"
 #include "engine/task.h"
 #include "engine/templates.h"
-#include "../unit/fakes.h"
 
 #include <dirent.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include "fake_qemu.h"
 #include "fake_virt.h"
 
-#include "engine/hv_xml.h"
+#include "engine/hv/hv_xml.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  */
 #include "base/error.h"
 #include "base/mem.h"
-#include "engine/image_manifest.h"
+#include "engine/image/image_manifest.h"
 #include "image/oci.h"
 
 #include <assert.h>

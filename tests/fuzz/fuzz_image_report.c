@@ -5,8 +5,8 @@
  */
 #include "base/error.h"
 #include "engine/image.h"
-#include "engine/image_maker.h"
-#include "engine/image_manifest.h"
+#include "engine/image/image_maker.h"
+#include "engine/image/image_manifest.h"
 
 #include <assert.h>
 #include <stdlib.h>

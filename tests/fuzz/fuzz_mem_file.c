@@ -2,7 +2,7 @@
 /* fuzz_mem_file.c - an index of sandbox.mem.zst with any content */
 #include "base/cleanup.h"
 #include "base/mem.h"
-#include "engine/mem_index.h"
+#include "engine/snapshot/mem_index.h"
 
 #include <assert.h>
 #include <openssl/sha.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_netlink_reply.c - any bytes on the netfilter socket */
-#include "engine/net_watch.h"
-#include "engine/nft_reply.h"
+#include "engine/net/net_watch.h"
+#include "engine/net/nft_reply.h"
 
 #include <assert.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "engine/mem_index.h"
+#include "engine/snapshot/mem_index.h"
 #include "parcel/reader.h"
 
 #include <assert.h>

@@ -6,7 +6,7 @@
  * whether it believes the answer.
  */
 #include "base/error.h"
-#include "engine/net_learned.h"
+#include "engine/net/net_learned.h"
 #include "resolver/policy_match.h"
 
 #include <assert.h>

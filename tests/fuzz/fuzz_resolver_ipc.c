@@ -6,7 +6,7 @@
  */
 #include "base/error.h"
 #include "base/log.h"
-#include "engine/resolver_link.h"
+#include "engine/net/resolver_link.h"
 #include "helper_pipe.h"
 #include "resolver/engine_link.h"
 

@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/snapshot_manifest.h"
+#include "engine/snapshot/snapshot_manifest.h"
 
 #include <assert.h>
 #include <openssl/sha.h>

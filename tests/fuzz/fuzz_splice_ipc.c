@@ -6,7 +6,7 @@
  */
 #include "base/error.h"
 #include "base/log.h"
-#include "engine/splice_link.h"
+#include "engine/net/splice_link.h"
 #include "helper_pipe.h"
 #include "splice/engine_link.h"
 

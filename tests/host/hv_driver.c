@@ -12,8 +12,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "engine/hv_libvirt.h"
-#include "engine/template.h"
+#include "engine/hv/hv_libvirt.h"
+#include "engine/snapshot/template.h"
 
 #include <poll.h>
 #include <pthread.h>

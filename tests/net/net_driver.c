@@ -19,8 +19,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/str.h"
-#include "engine/net_priv.h"
-#include "engine/net_taps.h"
+#include "engine/net/net_priv.h"
+#include "engine/net/net_taps.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "engine/mem_index.h"
+#include "engine/snapshot/mem_index.h"
 #include "parcel/writer.h"
 
 #include <setjmp.h>

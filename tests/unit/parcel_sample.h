@@ -3,8 +3,8 @@
 #ifndef TESTS_PARCEL_SAMPLE_H
 #define TESTS_PARCEL_SAMPLE_H
 
-#include "engine/parcel_sheet.h"
 #include "engine/sandbox.h"
+#include "engine/snapshot/parcel_sheet.h"
 
 #include <stddef.h>
 #include <stdint.h>

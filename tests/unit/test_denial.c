@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "engine/denial.h"
+#include "engine/net/denial.h"
 
 #include <stdio.h>
 

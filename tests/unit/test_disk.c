@@ -10,9 +10,9 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "engine/child.h"
-#include "engine/disk.h"
-#include "engine/probe.h"
+#include "engine/hv/probe.h"
+#include "engine/proc/child.h"
+#include "engine/snapshot/disk.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
-#include "engine/hv_limits.h"
+#include "engine/hv/hv_limits.h"
 
 #include <string.h>
 

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "engine/hv_xml.h"
+#include "engine/hv/hv_xml.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -14,7 +14,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/image.h"
-#include "engine/image_manifest.h"
+#include "engine/image/image_manifest.h"
 #include "image_tar.h"
 
 #include <dirent.h>

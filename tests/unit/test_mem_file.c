@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "engine/hv.h"
-#include "engine/mem_file.h"
+#include "engine/snapshot/mem_file.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "engine/mem_pages.h"
+#include "engine/snapshot/mem_pages.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,13 +7,13 @@
 #include <cmocka.h>
 
 #include "base/error.h"
-#include "engine/net_learned.h"
-#include "engine/netpol.h"
-#include "engine/netpol_hard.h"
-#include "engine/netpol_plan.h"
-#include "engine/nft_expr.h"
-#include "engine/nft_reply.h"
-#include "engine/tap.h"
+#include "engine/net/net_learned.h"
+#include "engine/net/netpol.h"
+#include "engine/net/netpol_hard.h"
+#include "engine/net/netpol_plan.h"
+#include "engine/net/nft_expr.h"
+#include "engine/net/nft_reply.h"
+#include "engine/net/tap.h"
 
 #include <netinet/in.h>
 #include <linux/netfilter.h>

@@ -13,10 +13,10 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "engine/mem_file.h"
-#include "engine/parcel_proc.h"
 #include "engine/sandbox.h"
-#include "engine/snapshot.h"
+#include "engine/snapshot/mem_file.h"
+#include "engine/snapshot/parcel_proc.h"
+#include "engine/snapshot/snapshot.h"
 #include "parcel/reader.h"
 #include "parcel_sample.h"
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "engine/qemu_proc.h"
+#include "engine/hv/qemu_proc.h"
 
 #include <errno.h>
 #include <signal.h>

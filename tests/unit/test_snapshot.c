@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "engine/snapshot.h"
-#include "engine/template.h"
+#include "engine/snapshot/snapshot.h"
+#include "engine/snapshot/template.h"
 
 #include <errno.h>
 #include <fcntl.h>

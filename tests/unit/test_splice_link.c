@@ -11,8 +11,8 @@
 #include "base/ipc.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "engine/grant.h"
-#include "engine/splice_link.h"
+#include "engine/net/grant.h"
+#include "engine/net/splice_link.h"
 #include "sandbox/ipc/v1/splice.pb-c.h"
 
 #include <fcntl.h>

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "engine/hv_whole.h"
+#include "engine/hv/hv_whole.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* netpol_rule.c - what several rules of the packet filter have in common */
+#include "engine/net/netpol_rule.h"
+
+#include "engine/net/netpol.h"
+#include "engine/net/tap.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <stdio.h>
+
+void rule_daddr(struct nft_rule *r, unsigned int reg)
+{
+	nft_payload(r, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, reg);
+}
+
+void rule_dport(struct nft_rule *r, unsigned int reg)
+{
+	nft_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg);
+}
+
+void rule_address(struct nft_rule *r, uint32_t offset, uint32_t address)
+{
+	uint32_t be = htonl(address);
+
+	nft_payload(r, NFT_PAYLOAD_NETWORK_HEADER, offset, 4, 0);
+	nft_cmp(r, true, 0, &be, sizeof(be));
+}
+
+void rule_port(struct nft_rule *r, uint32_t offset, uint16_t port)
+{
+	uint16_t be = htons(port);
+
+	nft_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2, 0);
+	nft_cmp(r, true, 0, &be, sizeof(be));
+}
+
+void rule_ct_state(struct nft_rule *r, uint32_t any_of)
+{
+	uint32_t zero = 0;
+
+	nft_ct(r, NFT_CT_STATE, 0);
+	nft_mask(r, 0, &any_of, sizeof(any_of));
+	nft_cmp(r, false, 0, &zero, sizeof(zero));
+}
+
+void rule_learned(struct nft_rule *r, uint32_t number, unsigned int group)
+{
+	uint32_t whose = number << 8 | group;
+
+	nft_load(r, 0, &whose, sizeof(whose));
+	rule_daddr(r, 1);
+	nft_lookup(r, 0, NETPOL_LEARNED, false);
+}
+
+/* A rule that is only a verdict. */
+void rule_always(struct nft_batch *b, const char *chain, int code,
+		 const char *to)
+{
+	struct nft_rule r;
+
+	nft_rule_begin(&r, b, chain);
+	nft_verdict(&r, code, to);
+	nft_rule_end(&r);
+}
+
+void rule_from_guest(struct nft_batch *b, const char *chain, int code,
+		     const char *to)
+{
+	struct nft_rule r;
+
+	nft_rule_begin(&r, b, chain);
+	nft_if_prefix(&r, false, TAP_PREFIX, false);
+	nft_verdict(&r, code, to);
+	nft_rule_end(&r);
+}
+
+/* A map of interfaces to chains of slots. */
+void rule_by_interface(struct nft_batch *b, const char *chain, bool out,
+		       const char *map)
+{
+	struct nft_rule r;
+
+	nft_rule_begin(&r, b, chain);
+	nft_meta(&r, out ? NFT_META_OIFNAME : NFT_META_IIFNAME, 0);
+	nft_vmap(&r, 0, map);
+	nft_rule_end(&r);
+}
+
+void rule_drop(struct nft_rule *r)
+{
+	nft_counter(r);
+	nft_verdict(r, NF_DROP, NULL);
+	nft_rule_end(r);
+}
+
+void netpol_slot_name(char ret[32], char letter, uint32_t number)
+{
+	snprintf(ret, 32, "%c%u", letter, number);
+}

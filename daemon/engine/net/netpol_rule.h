@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* netpol_rule.h - what several rules of the packet filter have in common */
+#ifndef ENGINE_NETPOL_RULE_H
+#define ENGINE_NETPOL_RULE_H
+
+#include "engine/net/nft_expr.h"
+
+#define CT_INVALID     0x1u
+#define CT_ESTABLISHED 0x2u
+#define CT_RELATED     0x4u
+
+#define IP_SADDR 12
+#define IP_DADDR 16
+
+/* Into registers: destination address, destination port. */
+void rule_daddr(struct nft_rule *r, unsigned int reg);
+void rule_dport(struct nft_rule *r, unsigned int reg);
+
+/* Go on only if: the IPv4 header has @address at @offset; the TCP or UDP header
+ * has @port at @offset; conntrack's state is one of @any_of.
+ */
+void rule_address(struct nft_rule *r, uint32_t offset, uint32_t address);
+void rule_port(struct nft_rule *r, uint32_t offset, uint16_t port);
+void rule_ct_state(struct nft_rule *r, uint32_t any_of);
+
+/* Go on only if the destination was learned for this group of the slot. */
+void rule_learned(struct nft_rule *r, uint32_t number, unsigned int group);
+
+/* Ends the rule: counted, and dropped without a word. */
+void rule_drop(struct nft_rule *r);
+
+/* Whole rules: a verdict always; for what comes from a guest's tap; by a map of
+ * interfaces to slots' chains.
+ */
+void rule_always(struct nft_batch *b, const char *chain, int code,
+		 const char *to);
+void rule_from_guest(struct nft_batch *b, const char *chain, int code,
+		     const char *to);
+void rule_by_interface(struct nft_batch *b, const char *chain, bool out,
+		       const char *map);
+
+/* "s12", "p12"... */
+void netpol_slot_name(char ret[32], char letter, uint32_t number);
+
+#endif /* ENGINE_NETPOL_RULE_H */
