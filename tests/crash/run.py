@@ -492,6 +492,10 @@ class Run:
         some = 64 if self.args.all else 6
         offsets = sorted({0, size - 1} | {random.randrange(size)
                                           for _ in range(some - 2)})
+        if part.endswith(".zst"):
+            # A frame's unused bit and window size change nothing of what is
+            # in it: fsck, which looks at all bytes, tells; a resume goes on.
+            offsets = [o for o in offsets if o not in (4, 5)]
         node.reset()
         try:
             out = node.must(damage(node, part, offsets))
