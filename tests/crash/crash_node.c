@@ -98,8 +98,7 @@ static struct config *configure(void)
 
 void node_start(void)
 {
-	char *virtd =
-		xasprintf("%s/tests/crash/fake_virtd", getenv("CRASH_BUILD"));
+	char *virtd = getenv("CRASH_VIRTD");
 	char *state = xasprintf("%s/state", node.dir);
 	struct hv_libvirt_config hv_config = {
 		.uri = "fake:///",
@@ -130,7 +129,6 @@ void node_start(void)
 	    engine_new(node.loop, node.jobs, node.config, hv, &node.e, &err) <
 		    0)
 		broken("cannot start: %s", err.msg);
-	free(virtd);
 	free(state);
 }
 

@@ -571,10 +571,16 @@ def main():
         "/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     work = tempfile.mkdtemp(prefix="sbxcrash.", dir=base)
     os.chmod(work, 0o711)
+    # Guests' users run it too, as qemu-img, and may not reach the build; and
+    # what is in memory may be nothing to run.
+    reached = tempfile.mkdtemp(prefix="sbxcrash.")
+    os.chmod(reached, 0o711)
+    os.environ["CRASH_VIRTD"] = shutil.copy(f"{TOOLS}/fake_virtd", reached)
     try:
         make_archive(work)
         return Run(args).main(work)
     finally:
+        shutil.rmtree(reached, ignore_errors=True)
         if not args.keep:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -7,6 +7,7 @@ sites at one address and a third at another. They note what reaches them.
 import hashlib
 import http.server
 import itertools
+import socketserver
 import ssl
 import threading
 
@@ -77,6 +78,11 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1024
     daemon_threads = True
 
+    def server_bind(self):
+        # HTTPServer's own asks DNS for its name, and waits for the answer.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "web", 80
+
     def handle_error(self, request, client_address):
         pass
 
@@ -139,8 +145,9 @@ def set_up(rig):
     if pid == 0:
         web()
     rig.pids.append(pid)
-    assert wait_for(lambda: in_ns("web", tcp, SITE, 443, 0.5, b"x")[0]
-                    != "refused")
+    for port in 80, 443:
+        assert wait_for(lambda: in_ns("web", tcp, SITE, port, 0.5, b"x")[0]
+                        != "refused")
     time.sleep(0.2)
     open(WEB_LOG, "w", encoding="ascii").close()
 
