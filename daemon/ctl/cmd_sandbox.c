@@ -106,9 +106,9 @@ static void print_sandbox(const NODE(Sandbox) * s)
 	if (s->egress) {
 		printf("%-11s %s\n", "egress",
 		       s->egress->default_action ==
-				       NODE_ENUM(EGRESS_DEFAULT, DENY)
-			       ? "deny"
-			       : "allow");
+				       NODE_ENUM(EGRESS_DEFAULT, DENY) ?
+			       "deny" :
+			       "allow");
 		print_rules("allow", s->egress->n_allow, s->egress->allow);
 		print_rules("deny", s->egress->n_deny, s->egress->deny);
 	}
@@ -405,14 +405,35 @@ static int cmd_resume(struct ctl *ctl)
 	return ctl_simple(ctl, "ResumeSandbox", &req.base);
 }
 
+/* An end that the node, or the kernel below it, still waits for. */
+static void tell_what_is_left(const NODE(Sandbox) * s)
+{
+	_cleanup_free_ char *why = NULL;
+
+	if (!s ||
+	    s->state !=
+		    SANDBOX__NODE__V1__SANDBOX_STATE__SANDBOX_STATE_TERMINATING)
+		return;
+	why = text_safe(s->state_reason, strlen(s->state_reason));
+	fprintf(stderr, "sandboxctl: it is ending, not ended: %s\n", why);
+}
+
 static int cmd_terminate(struct ctl *ctl)
 {
 	NODE(TerminateSandboxRequest)
 	req = NODE_INIT(TERMINATE_SANDBOX_REQUEST);
+	_cleanup_(message_freep) ProtobufCMessage *m = NULL;
+	int status;
 
 	req.request_id = ctl_request_id();
 	req.sandbox_id = ctl_word(ctl, 0);
-	return ctl_simple(ctl, "TerminateSandbox", &req.base);
+	m = ctl_call(ctl, "TerminateSandbox", &req.base, &status);
+	if (m && ctl->json)
+		ctl_print_json(m);
+	else if (m)
+		tell_what_is_left(
+			((const NODE(TerminateSandboxResponse) *)m)->sandbox);
+	return status;
 }
 
 static int print_forks(struct ctl *ctl, const ProtobufCMessage *m)

@@ -105,14 +105,21 @@ static void terminate(struct fake_call *c, const ProtobufCMessage *m)
 {
 	const NODE(TerminateSandboxRequest) *r =
 		(const NODE(TerminateSandboxRequest) *)m;
+	NODE(TerminateSandboxResponse)
+	resp = NODE_INIT(TERMINATE_SANDBOX_RESPONSE);
+	NODE(Sandbox) s = NODE_INIT(SANDBOX);
 
 	if (strcmp(r->sandbox_id, "sb_hangup") == 0)
 		_exit(0);
-	if (!fake_knows(c, r->sandbox_id))
+	if (strcmp(r->sandbox_id, "sb_stuck") == 0) {
+		s.state =
+			SANDBOX__NODE__V1__SANDBOX_STATE__SANDBOX_STATE_TERMINATING;
+		s.state_reason = (char *)(uintptr_t) "libvirt hangs";
+		resp.sandbox = &s;
+	} else if (!fake_knows(c, r->sandbox_id)) {
 		return;
-	fake_answer(c, &(NODE(TerminateSandboxResponse))NODE_INIT(
-				TERMINATE_SANDBOX_RESPONSE)
-				.base);
+	}
+	fake_answer(c, &resp.base);
 }
 
 static void fork_sandbox(struct fake_call *c, const ProtobufCMessage *m)

@@ -84,6 +84,9 @@ check "wrong state: code" says INVALID_STATE:
 run terminate sb_1
 check "terminate: status 0" exits 0
 check "terminate is silent" prints ""
+run terminate sb_stuck
+check "not ended yet: status 0" exits 0
+check "not ended yet: why" says "libvirt hangs"
 run fork snap_1 --count 3
 check "fork of a snapshot: an id a line" [ "$(wc -l <"$dir/out")" = 3 ]
 run resume sb_1

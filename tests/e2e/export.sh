@@ -119,9 +119,9 @@ test_an_export_that_nobody_takes_ends() {
     client=$!
     exec 8<"$work/taker"
     head -c 1000 <&8 >/dev/null
-    wait_for 10 pgrep -f "$build/sandboxd-parcel pack"
+    wait_for 10 pgrep -f "$build/sandboxd-parcel [0-9]* [0-9]* pack"
     kill -KILL $client
-    wait_for 10 sh -c "! pgrep -f '$build/[s]andboxd-parcel pack'"
+    wait_for 10 sh -c "! pgrep -f '$build/[s]andboxd-parcel [0-9]* [0-9]* pack'"
     exec 8<&-
     # It can be exported all the same.
     on_other snapshot export "$snap" "$work/again" 2>/dev/null
