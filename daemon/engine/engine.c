@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "engine/api.h"
 #include "engine/call.h"
+#include "engine/ended.h"
 #include "engine/event.h"
 #include "engine/expose.h"
 #include "engine/idle.h"
@@ -234,30 +235,26 @@ void engine_hv_link(bool up, void *arg)
 /* ---- housekeeping ---- */
 
 /* Those of a day, but no more than so many, or whoever creates and terminates
- * all day would fill our memory with them. The oldest come first.
+ * all day would fill the database with them. The oldest come first.
  */
 void engine_forget_terminated(struct engine *e, size_t max)
 {
 	int64_t before = loop_wall_ms() - TERMINATED_KEEP_MS;
-	size_t n = 0;
+	struct sandboxes *s = &e->sandboxes;
 
-	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
-		n += sb->row.state == SBX_TERMINATED;
-	list_for_each(&e->sandboxes.all, sb, struct sandbox, link) {
+	ended_retire(e);
+	list_for_each(&s->ended, ended, struct ended, link) {
 		struct error err;
 
-		if (sb->row.state != SBX_TERMINATED || sb->task ||
-		    (sb->row.terminated_ms > before &&
-		     n <= max))
+		if (ended->terminated_ms > before && s->n_ended <= max)
 			continue;
-		n--;
 		store_begin(e->store);
-		store_sandbox_remove(e->store, sb->row.id);
+		store_sandbox_remove(e->store, ended->id);
 		if (store_commit(e->store, &err) < 0) {
-			log_warn("sandbox '%s': %s", sb->row.id, err.msg);
+			log_warn("sandbox '%s': %s", ended->id, err.msg);
 			return;
 		}
-		sandbox_remove(sb);
+		ended_remove(s, ended);
 	}
 }
 
@@ -271,6 +268,7 @@ static void keep_house(void *arg)
 	leases_expire(e);
 	idle_store(e, false);
 	pressure_look(e);
+	ended_retire(e);
 	if (e->houses % LOOK_EVERY == 0 && e->hv_up) {
 		recover_look_at_all(e);
 		recover_sweep(e);
@@ -572,6 +570,7 @@ struct engine *engine_free(struct engine *e)
 	rpc_drains_free(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		sandbox_remove(sb);
+	ended_free(e);
 	sandboxes_fini(&e->sandboxes);
 	snapshots_free(e);
 	templates_free(e);

@@ -19,6 +19,7 @@ libengine_a_SOURCES += \
 	%D%/config.c %D%/config.h \
 	%D%/config_value.c %D%/config_value.h \
 	%D%/daemon.c %D%/daemon.h \
+	%D%/ended.c %D%/ended.h \
 	%D%/engine.c %D%/engine.h \
 	%D%/event.c %D%/event.h \
 	%D%/expose.c %D%/expose.h \

@@ -77,7 +77,9 @@ static void put_pair(struct prom *p, const char *used, const char *limit,
 
 static void put_capacity(struct engine *e, struct prom *p)
 {
-	uint64_t by_state[SBX_STATE_COUNT] = { 0 };
+	uint64_t by_state[SBX_STATE_COUNT] = {
+		[SBX_TERMINATED] = e->sandboxes.n_ended,
+	};
 	struct quota_use use;
 
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)

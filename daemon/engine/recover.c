@@ -34,6 +34,7 @@
 #include "base/mem.h"
 #include "engine/account.h"
 #include "engine/answer.h"
+#include "engine/ended.h"
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "engine/expose.h"
@@ -60,8 +61,14 @@
 static void take_sandbox(const struct sandbox_row *row, void *arg)
 {
 	struct engine *e = arg;
-	struct sandbox *sb = sandbox_add(e, row);
+	struct sandbox *sb;
 
+	if (row->state == SBX_TERMINATED) {
+		ended_add(&e->sandboxes, e->sandboxes.next_order++, row);
+		pb_free(row->spec);
+		return;
+	}
+	sb = sandbox_add(e, row);
 	if (e->rebooted) /* that clock began anew */
 		sb->row.run_boot_ms = 0;
 	if (sb->row.slot >= 0) {
@@ -198,7 +205,8 @@ static void decided(struct engine *e)
 	if (--e->recovering > 0)
 		return;
 	if (!e->swept)
-		log_info("recovery is through: %zu sandboxes", e->sandboxes.n);
+		log_info("recovery is through: %zu sandboxes",
+			 e->sandboxes.n + e->sandboxes.n_ended);
 	if (e->hv_up)
 		recover_sweep(e);
 	pool_refill(e);

@@ -97,6 +97,11 @@ int rpc_sandbox(struct engine *e, const char *id, struct sandbox **ret,
 	*ret = sandbox_find(&e->sandboxes, id);
 	if (*ret)
 		return 0;
+	if (sandbox_state_of(&e->sandboxes, id))
+		return err_set(err, ERR_INTERNAL,
+			       "sandbox '%.64s' cannot be read from the state "
+			       "database",
+			       id);
 	err_set(err, ERR_NOT_FOUND, "there is no sandbox '%.64s'", id);
 	return err_reason(err, "SANDBOX_NOT_FOUND", id);
 }

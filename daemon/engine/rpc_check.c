@@ -11,6 +11,7 @@
 #include "base/job.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/ended.h"
 #include "engine/engine.h"
 #include "engine/fsck.h"
 #include "engine/guest.h"
@@ -232,6 +233,13 @@ int rpc_check_state(struct call *call, struct error *err)
 	c->f.running = true;
 	list_for_each (&e->sandboxes.all, sb, struct sandbox, link)
 		fsck_add_sandbox(&c->f, &sb->row);
+	list_for_each (&e->sandboxes.ended, ended, struct ended, link) {
+		struct sandbox_row row = { .state = SBX_TERMINATED,
+					   .slot = -1 };
+
+		snprintf(row.id, sizeof(row.id), "%s", ended->id);
+		fsck_add_sandbox(&c->f, &row);
+	}
 	list_for_each (&e->snapshots, s, struct snapshot, link)
 		if (!s->removed)
 			fsck_add_snapshot(&c->f, &s->row);

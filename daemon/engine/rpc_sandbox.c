@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/answer.h"
+#include "engine/ended.h"
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "engine/sandbox_fsm.h"
@@ -93,12 +94,23 @@ int rpc_get_sandbox(struct call *call, struct error *err)
 
 typedef Sandbox__Node__V1__ListSandboxesRequest PbList;
 
-static bool has_metadata(const Spec *spec, const char *key, const char *value)
+static bool has_filter(const PbList *req)
+{
+	return !str_empty(req->image) || !str_empty(req->tenant) ||
+	       req->n_metadata;
+}
+
+static const char *spec_metadata(const Spec *spec, const char *key)
 {
 	for (size_t i = 0; i < spec->n_metadata; i++)
 		if (!strcmp(spec->metadata[i]->key, key))
-			return !strcmp(spec->metadata[i]->value, value);
-	return false;
+			return spec->metadata[i]->value;
+	return NULL;
+}
+
+static bool is(const char *value, const char *wanted)
+{
+	return value && !strcmp(value, wanted);
 }
 
 /* But for its state. */
@@ -106,13 +118,26 @@ static bool matches(const struct sandbox *sb, const PbList *req)
 {
 	const Spec *spec = sb->row.spec;
 
-	if (!str_empty(req->image) && strcmp(req->image, spec->image) != 0)
+	if (!str_empty(req->image) && !is(spec->image, req->image))
 		return false;
-	if (!str_empty(req->tenant) && strcmp(req->tenant, spec->tenant) != 0)
+	if (!str_empty(req->tenant) && !is(spec->tenant, req->tenant))
 		return false;
 	for (size_t i = 0; i < req->n_metadata; i++)
-		if (!has_metadata(spec, req->metadata[i]->key,
-				  req->metadata[i]->value))
+		if (!is(spec_metadata(spec, req->metadata[i]->key),
+			req->metadata[i]->value))
+			return false;
+	return true;
+}
+
+static bool matches_ended(const struct ended *ended, const PbList *req)
+{
+	if (!str_empty(req->image) && !is(ended->image, req->image))
+		return false;
+	if (!str_empty(req->tenant) && !is(ended->tenant, req->tenant))
+		return false;
+	for (size_t i = 0; i < req->n_metadata; i++)
+		if (!is(ended_metadata(ended, req->metadata[i]->key),
+			req->metadata[i]->value))
 			return false;
 	return true;
 }
@@ -139,8 +164,7 @@ static void page_add(struct page *p, struct sandbox *sb)
 static void page_live(struct page *p, const struct sandboxes *s)
 {
 	const PbList *req = p->req;
-	bool all = req->state == 0 && str_empty(req->image) &&
-		   str_empty(req->tenant) && req->n_metadata == 0;
+	bool all = req->state == 0 && !has_filter(req);
 	size_t i = s->n_live;
 
 	if (all) {
@@ -159,11 +183,37 @@ static void page_live(struct page *p, const struct sandboxes *s)
 	}
 }
 
-static void page_ended(struct page *p, const struct sandboxes *s)
+/* Only those on the page are read. */
+static void page_ended_one(struct page *p, struct engine *e,
+			   const struct ended *ended)
 {
-	for (struct list *l = s->all.prev; l != &s->all; l = l->prev) {
-		struct sandbox *sb = list_entry(l, struct sandbox, link);
+	bool on = p->total >= p->offset && p->n < p->limit;
+	struct sandbox *sb = on ? ended_show(e, ended) : NULL;
 
+	if (sb)
+		page_add(p, sb);
+	else
+		p->total++;
+}
+
+/* Most are in the database alone; the last to end may not be so yet. */
+static void page_ended(struct page *p, struct engine *e)
+{
+	const struct sandboxes *s = &e->sandboxes;
+	const struct list *m = s->all.prev, *d = s->ended.prev;
+
+	while (m != &s->all || d != &s->ended) {
+		struct sandbox *sb = list_entry(m, struct sandbox, link);
+		struct ended *ended = list_entry(d, struct ended, link);
+
+		if (m == &s->all ||
+		    (d != &s->ended && ended->order > sb->order)) {
+			d = d->prev;
+			if (matches_ended(ended, p->req))
+				page_ended_one(p, e, ended);
+			continue;
+		}
+		m = m->prev;
 		if (sb->row.state == SBX_TERMINATED && matches(sb, p->req))
 			page_add(p, sb);
 	}
@@ -190,7 +240,7 @@ int rpc_list_sandboxes(struct call *call, struct error *err)
 		return err_field(err, "state", "is %d; that is no state",
 				 (int)req->state);
 	if ((int)req->state == SBX_TERMINATED)
-		page_ended(&p, &e->sandboxes);
+		page_ended(&p, e);
 	else
 		page_live(&p, &e->sandboxes);
 	page.limit = p.limit;

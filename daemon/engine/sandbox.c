@@ -5,6 +5,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/call.h"
+#include "engine/ended.h"
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "engine/sandbox_ops.h"
@@ -33,6 +34,8 @@ void sandboxes_init(struct sandboxes *s)
 {
 	*s = (struct sandboxes){ 0 };
 	list_init(&s->all);
+	list_init(&s->ended);
+	list_init(&s->shown);
 }
 
 void sandboxes_fini(struct sandboxes *s)
@@ -41,19 +44,23 @@ void sandboxes_fini(struct sandboxes *s)
 	s->live = NULL;
 }
 
-static struct sandbox **bucket(struct sandboxes *s, const char *id)
+uint32_t sandbox_hash(const char *id)
 {
 	uint32_t hash = 2166136261u;
 
 	for (; *id; id++)
 		hash = (hash ^ (unsigned char)*id) * 16777619u;
-	return &s->by_id[hash & (SANDBOX_BUCKETS - 1)];
+	return hash & (SANDBOX_BUCKETS - 1);
 }
 
-struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row)
+static struct sandbox **bucket(struct sandboxes *s, const char *id)
+{
+	return &s->by_id[sandbox_hash(id)];
+}
+
+struct sandbox *sandbox_new(struct engine *e, const struct sandbox_row *row)
 {
 	struct sandbox *sb = xcalloc(1, sizeof(*sb));
-	struct sandbox **at = bucket(&e->sandboxes, row->id);
 
 	*sb = (struct sandbox){ .engine = e, .row = *row };
 	list_init(&sb->leases);
@@ -62,6 +69,23 @@ struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row)
 	if (!sb->row.busy_boot_ms || sb->row.busy_boot_ms > loop_boot_ms())
 		sb->row.busy_boot_ms = loop_boot_ms();
 	sb->busy_stored = sb->row.busy_boot_ms;
+	return sb;
+}
+
+void sandbox_free(struct sandbox *sb)
+{
+	sd_event_source_disable_unref(sb->timer);
+	sd_event_source_disable_unref(sb->retry);
+	sd_event_source_disable_unref(sb->answer);
+	pb_free(sb->row.spec);
+	free(sb);
+}
+
+struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row)
+{
+	struct sandbox *sb = sandbox_new(e, row);
+	struct sandbox **at = bucket(&e->sandboxes, row->id);
+
 	sb->next_id = *at;
 	*at = sb;
 	list_add_tail(&e->sandboxes.all, &sb->link);
@@ -137,19 +161,39 @@ void sandbox_remove(struct sandbox *sb)
 	*at = sb->next_id;
 	list_del(&sb->link);
 	s->n--;
-	sd_event_source_disable_unref(sb->timer);
-	sd_event_source_disable_unref(sb->retry);
-	sd_event_source_disable_unref(sb->answer);
-	pb_free(sb->row.spec);
-	free(sb);
+	sandbox_free(sb);
+}
+
+static struct sandbox *find_in_memory(const struct sandboxes *s,
+				      const char *id)
+{
+	for (struct sandbox *sb = s->by_id[sandbox_hash(id)]; sb;
+	     sb = sb->next_id)
+		if (!strcmp(sb->row.id, id))
+			return sb;
+	return NULL;
 }
 
 struct sandbox *sandbox_find(struct sandboxes *s, const char *id)
 {
-	for (struct sandbox *sb = *bucket(s, id); sb; sb = sb->next_id)
-		if (!strcmp(sb->row.id, id))
-			return sb;
-	return NULL;
+	struct sandbox *sb = find_in_memory(s, id);
+	const struct ended *ended;
+
+	if (sb)
+		return sb;
+	ended = ended_find(s, id);
+	if (!ended)
+		return NULL;
+	return ended_show(list_entry(s, struct engine, sandboxes), ended);
+}
+
+enum sandbox_state sandbox_state_of(const struct sandboxes *s, const char *id)
+{
+	const struct sandbox *sb = find_in_memory(s, id);
+
+	if (sb)
+		return sb->row.state;
+	return ended_find(s, id) ? SBX_TERMINATED : SBX_NONE;
 }
 
 struct sandbox *sandbox_by_uuid(struct sandboxes *s, const char *uuid)

@@ -21,6 +21,7 @@
 /* Ended ones that are remembered, at most. */
 #define SANDBOX_TERMINATED_MAX 10000u
 
+struct ended;
 struct engine;
 struct task;
 
@@ -112,7 +113,7 @@ struct idle {
  * @want_terminate: Ends as soon as the task has; @end_reason says why
  */
 struct sandbox {
-	struct list link; /* engine's, newest last */
+	struct list link; /* sandboxes.all or .shown, newest last */
 	uint64_t order;
 	struct sandbox *next_id; /* hash chain */
 	struct engine *engine;
@@ -149,9 +150,11 @@ struct sandbox_entry {
 
 /**
  * struct sandboxes - The node's sandboxes
- * @all:	Oldest first
+ * @all:	Oldest first, but for those in @ended
  * @live:	Those that are not TERMINATED, oldest first, with their states:
  *		kept by sandbox_note()
+ * @ended:	Those that are in the database alone (ended.h), oldest first
+ * @shown:	Of them, what was read in this turn of the loop
  */
 struct sandboxes {
 	struct list all;
@@ -159,23 +162,38 @@ struct sandboxes {
 	size_t n;
 	struct sandbox_entry *live;
 	size_t n_live, room_live;
+	struct list ended, shown;
+	struct ended *ended_by_id[SANDBOX_BUCKETS];
+	size_t n_ended;
+	sd_event_source *hide;
 	uint64_t next_order;
 };
 
 const char *sandbox_state_str(enum sandbox_state state);
+
+/* Below SANDBOX_BUCKETS. */
+uint32_t sandbox_hash(const char *id);
 
 void sandboxes_init(struct sandboxes *s);
 /* All of them were removed. */
 void sandboxes_fini(struct sandboxes *s);
 /* Takes @row over, its spec too. The list keeps the order of creation. */
 struct sandbox *sandbox_add(struct engine *e, const struct sandbox_row *row);
+/* The same in no list and found by nobody; for sandbox_free(). */
+struct sandbox *sandbox_new(struct engine *e, const struct sandbox_row *row);
+void sandbox_free(struct sandbox *sb);
 /* Out of memory only, not out of the database. */
 void sandbox_remove(struct sandbox *sb);
 /* After each change of row.state. */
 void sandbox_note(struct sandbox *sb);
 /* The row as it was: what was to be could not be written. */
 void sandbox_revert(struct sandbox *sb, const struct sandbox_row *old);
+/* One that has ended may be read from the database for this, and is good until
+ * this turn of the loop ends. NULL: there is none, or it cannot be read.
+ */
 struct sandbox *sandbox_find(struct sandboxes *s, const char *id);
+/* SBX_NONE: there is none. Reads nothing. */
+enum sandbox_state sandbox_state_of(const struct sandboxes *s, const char *id);
 struct sandbox *sandbox_by_uuid(struct sandboxes *s, const char *uuid);
 struct sandbox *sandbox_by_slot(struct sandboxes *s, uint32_t slot);
 

@@ -181,7 +181,7 @@ static void ended(struct task *t, const struct error *err)
 	(void)err; /* no step of it fails */
 	log_line(LOG_LEVEL_INFO, &f, "sandbox '%s': TERMINATED (%s)",
 		 sb->row.id, sb->row.reason);
-	/* It stays for a day, with many others: it needs no timers. */
+	/* All that it waits for is ended_retire(). */
 	sb->timer = sd_event_source_disable_unref(sb->timer);
 	sb->retry = sd_event_source_disable_unref(sb->retry);
 	sb->answer = sd_event_source_disable_unref(sb->answer);

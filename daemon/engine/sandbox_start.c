@@ -417,6 +417,7 @@ static struct sandbox *add_new(struct engine *e, struct sandbox_row *row,
 int sandbox_create(struct engine *e, Spec *spec, const struct image *image,
 		   struct call *call, struct error *err)
 {
+	enum sandbox_state there;
 	struct sandbox_row row;
 	struct sandbox *sb;
 	struct task *t;
@@ -427,11 +428,11 @@ int sandbox_create(struct engine *e, Spec *spec, const struct image *image,
 		engine_object_id("sb_", id);
 		set_id(spec, id);
 	}
-	sb = sandbox_find(&e->sandboxes, spec->sandbox_id);
-	if (sb) {
+	there = sandbox_state_of(&e->sandboxes, spec->sandbox_id);
+	if (there) {
 		err_set(err, ERR_EXISTS, "sandbox '%s' exists (%s)",
-			sb->row.id, sandbox_state_str(sb->row.state));
-		return err_reason(err, "ALREADY_EXISTS", sb->row.id);
+			spec->sandbox_id, sandbox_state_str(there));
+		return err_reason(err, "ALREADY_EXISTS", spec->sandbox_id);
 	}
 	if (account_admit(e, spec, err) < 0)
 		return -1;

@@ -88,6 +88,7 @@ static const char *const sql[Q_COUNT] = {
 	[Q_SANDBOX_BUSY] = "UPDATE sandboxes SET busy_boot_ms = ?"
 		" WHERE id = ?",
 	[Q_SANDBOX_REMOVE] = "DELETE FROM sandboxes WHERE id = ?",
+	[Q_SANDBOX_GET] = "SELECT * FROM sandboxes WHERE id = ?",
 	[Q_SANDBOXES] = "SELECT * FROM sandboxes ORDER BY created_ms, id",
 	[Q_REQUEST_GET] = "SELECT method, sandbox_id, digest, answer"
 		" FROM requests WHERE id = ?",

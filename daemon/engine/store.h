@@ -61,6 +61,9 @@ void store_sandbox_put(struct store *store, const struct sandbox_row *row);
 /* When it was last in use: often, and alone of its row. */
 void store_sandbox_busy(struct store *store, const char *id, uint64_t boot_ms);
 void store_sandbox_remove(struct store *store, const char *id);
+/* The row and its spec are the caller's. -1: not there, or unreadable. */
+int store_sandbox_get(struct store *store, const char *id,
+		      struct sandbox_row *ret, struct error *err);
 /* Oldest first. @row and its spec are the callee's. */
 typedef void (*store_sandbox_fn)(const struct sandbox_row *row, void *arg);
 int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,

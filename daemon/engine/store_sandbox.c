@@ -35,8 +35,8 @@ void store_sandbox_remove(struct store *store, const char *id)
 	store_run(store, Q_SANDBOX_REMOVE, "s", id);
 }
 
-static void read_row(struct store *store, sqlite3_stmt *s,
-		     struct sandbox_row *row)
+static int read_row(struct store *store, sqlite3_stmt *s,
+		    struct sandbox_row *row, struct error *err)
 {
 	*row = (struct sandbox_row){
 		.state = (enum sandbox_state)sqlite3_column_int(s, 1),
@@ -68,6 +68,29 @@ static void read_row(struct store *store, sqlite3_stmt *s,
 	store_text(s, 11, row->machine_id, sizeof(row->machine_id));
 	store_text(s, 12, row->boot_id, sizeof(row->boot_id));
 	store_text(s, 13, row->start_kind, sizeof(row->start_kind));
+	if (row->spec && row->state > SBX_NONE && row->state < SBX_STATE_COUNT)
+		return 0;
+	pb_free(TAKE_PTR(row->spec));
+	return err_set(err, ERR_DATA_LOSS,
+		       "sandbox '%s' in the state database cannot be read",
+		       row->id);
+}
+
+int store_sandbox_get(struct store *store, const char *id,
+		      struct sandbox_row *ret, struct error *err)
+{
+	sqlite3_stmt *stmt = store_bind(store, Q_SANDBOX_GET, "s", id);
+	int r = sqlite3_step(stmt);
+
+	if (r == SQLITE_ROW)
+		r = read_row(store, stmt, ret, err);
+	else if (r == SQLITE_DONE)
+		r = err_set(err, ERR_NOT_FOUND,
+			    "sandbox '%.64s' is not in the state database", id);
+	else
+		r = store_failed(store, "read a sandbox", err);
+	sqlite3_reset(stmt);
+	return r;
 }
 
 int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
@@ -79,15 +102,9 @@ int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 	while ((r = sqlite3_step(stmt)) == SQLITE_ROW) {
 		struct sandbox_row row;
 
-		read_row(store, stmt, &row);
-		if (!row.spec || row.state <= SBX_NONE ||
-		    row.state >= SBX_STATE_COUNT) {
+		if (read_row(store, stmt, &row, err) < 0) {
 			sqlite3_reset(stmt);
-			pb_free(row.spec);
-			return err_set(err, ERR_DATA_LOSS,
-				       "sandbox '%s' in the state database "
-				       "cannot be read",
-				       row.id);
+			return -1;
 		}
 		fn(&row, arg);
 	}

@@ -351,17 +351,23 @@ static bool exec(char *const *a)
 	return true;
 }
 
+static struct sandbox *first_live(void)
+{
+	const struct sandboxes *s = &node.e->sandboxes;
+
+	return s->n_live ? s->live[0].sb : NULL;
+}
+
 /* Terminate all, remove what was made beside: as if nothing had been. */
 static bool end(char *const *a)
 {
 	bool ok = true;
 
 	(void)a;
-	list_for_each (&node.e->sandboxes.all, sb, struct sandbox, link) {
+	for (struct sandbox *sb = first_live(); sb && ok; sb = first_live()) {
 		char *const args[] = { sb->row.id, NULL };
 
-		if (sb->row.state != SBX_TERMINATED)
-			ok = terminate(args) && ok;
+		ok = terminate(args);
 	}
 	for (bool again = true; again;) {
 		again = false;

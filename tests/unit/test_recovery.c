@@ -27,6 +27,7 @@ static void a_guest_that_is_gone_is_noticed(void **state)
 	while (rig_state("a") != SBX_TERMINATED)
 		rig_tick();
 	rig_settle();
+	sb = sandbox_find(&rig.e->sandboxes, "a");
 	assert_string_equal(sb->row.reason, "GUEST_GONE");
 	assert_nothing_but(0, 0);
 }
