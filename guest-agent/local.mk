@@ -26,7 +26,8 @@ libagent_a_SOURCES = \
 	%D%/request.c %D%/request.h \
 	%D%/ring.c %D%/ring.h \
 	%D%/rpc.h %D%/rpc_exec.c %D%/rpc_process.c \
-	%D%/search.c %D%/search.h %D%/search_task.c \
+	%D%/search.c %D%/search.h \
+	%D%/search_child.c %D%/search_child.h %D%/search_task.c \
 	%D%/server.c %D%/server.h \
 	%D%/spawn.c %D%/spawn.h \
 	%D%/stats.c \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main.c - the agent in a guest: PID 1, or a server on a unix socket for tests
+/* main.c - the agent in a guest: PID 1, or a server on a unix socket for tests,
+ * or a process that searches for one of these
  *
  * As PID 1 nothing here may end the process: the kernel would panic.
  */
@@ -14,6 +15,7 @@
 #include "machine.h"
 #include "netcfg.h"
 #include "process.h"
+#include "search_child.h"
 #include "server.h"
 
 #include "base/cleanup.h"
@@ -285,6 +287,8 @@ int main(int argc, char **argv)
 	struct options o = { .workdir = "/" };
 	struct error err;
 
+	if (!is_init && argc == 2 && !strcmp(argv[1], SEARCH_CHILD_ARG))
+		return search_child();
 	/* PID 1 gets what the kernel did not understand: not for us. */
 	if (!is_init && parse_options(argc, argv, &o) < 0) {
 		fprintf(stderr, "usage: sandbox-agent --listen unix:PATH "

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* search_task.c - SearchFiles: the process that searches, and its answers
+/* search_task.c - SearchFiles: a process that searches, and its answers
  *
  * Theory of operation
  *
- * The child writes frames to a pipe: a kind, a length, that many bytes. Answers
- * are passed on as they are, an error ends the call with it. Without a last
- * frame the child died: of its memory limit, most likely. It is bounded, holds
- * nothing of ours but the pipe, and is killed when nobody waits any more.
- *
- * fork() (not clone) makes it: libc then hands malloc over in working order.
+ * The child is this program again (search_child.c), for the agent has threads:
+ * what only forks may find a lock taken that nobody gives back. It gets the
+ * request, with the path made absolute, over a socket, and sends frames back:
+ * answers are passed on as they are, an error ends the call with it. Without a
+ * last frame the child died: of its memory limit, most likely. It holds nothing
+ * of ours but the socket, and is killed when nobody waits any more.
  */
 #include "search.h"
+#include "search_child.h"
 
 #include "agent.h"
 #include "file_path.h"
@@ -24,84 +25,18 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define MEMORY_MAX (256u << 20)
-#define FRAME_MAX  (1u << 20)
-#define NICE	   5
-
-enum kind { FRAME_ANSWER = 1, FRAME_ERROR, FRAME_END };
-
-struct frame {
-	uint32_t kind;
-	uint32_t len;
-};
-
-/* ---- in the child ---- */
-
-static int write_frame(int fd, enum kind kind, const void *data, size_t len)
-{
-	struct frame f = { .kind = kind, .len = (uint32_t)len };
-
-	if (fd_write_full(fd, &f, sizeof(f)) < 0)
-		return -1;
-	return fd_write_full(fd, data, len);
-}
-
-static int child_send(const NODE(SearchFilesResponse) * msg, void *arg)
-{
-	size_t len = protobuf_c_message_get_packed_size(&msg->base);
-	_cleanup_free_ uint8_t *data = xcalloc(1, len);
-
-	protobuf_c_message_pack(&msg->base, data);
-	return write_frame(*(int *)arg, FRAME_ANSWER, data, len);
-}
-
-static void limit_child(void)
-{
-#ifndef __SANITIZE_ADDRESS__
-	struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
-	struct rlimit core = { 0, 0 };
-
-	setrlimit(RLIMIT_AS, &memory);
-	setrlimit(RLIMIT_CORE, &core);
-#endif
-	if (nice(NICE) < 0)
-		return;
-}
-
-__attribute__((noreturn)) static void child(const NODE(SearchFilesRequest) * rq,
-					    const char *path, int out)
-{
-	struct error err;
-	int oom, r;
-
-	/* Of the agent's descriptors it keeps the pipe. */
-	if (dup2(out, STDERR_FILENO + 1) < 0)
-		_exit(1);
-	out = STDERR_FILENO + 1;
-	syscall(SYS_close_range, (unsigned int)out + 1, ~0u, 0);
-	oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (oom >= 0 && write(oom, "500", 3) == 3)
-		close(oom);
-	limit_child();
-	r = search_tree(rq, path, child_send, &out, &err);
-	if (r < 0)
-		write_frame(out, FRAME_ERROR, &err, sizeof(err));
-	else
-		write_frame(out, FRAME_END, "", 0);
-	_exit(0);
-}
-
-/* ---- in the task ---- */
+/* The agent's own file, also when its root has been left. */
+#define PROGRAM "/proc/self/exe"
 
 /* All bytes, unless the call is over. 1, 0 at the end, or -errno. */
 static int read_some(struct task *t, int fd, void *data, size_t len)
@@ -134,10 +69,10 @@ static int pass_on(struct task *t, int fd, struct error *err)
 {
 	for (;;) {
 		_cleanup_free_ uint8_t *data = NULL;
-		struct frame f;
+		struct search_frame f;
 		int r = read_some(t, fd, &f, sizeof(f));
 
-		if (r == 1 && f.len <= FRAME_MAX) {
+		if (r == 1 && f.len <= SEARCH_FRAME_MAX) {
 			data = xcalloc(1, f.len);
 			r = read_some(t, fd, data, f.len);
 		}
@@ -146,9 +81,9 @@ static int pass_on(struct task *t, int fd, struct error *err)
 		if (r != 1)
 			return err_field(err, "pattern",
 					 "the search needed too much memory");
-		if (f.kind == FRAME_END)
+		if (f.kind == SEARCH_FRAME_END)
 			return 0;
-		if (f.kind == FRAME_ERROR) {
+		if (f.kind == SEARCH_FRAME_ERROR) {
 			if (err && f.len == sizeof(*err))
 				memcpy(err, data, sizeof(*err));
 			return -1;
@@ -177,6 +112,39 @@ static int check(struct task *t, const NODE(SearchFilesRequest) * rq,
 			    path, err);
 }
 
+static pid_t spawn_child(int fd, struct error *err)
+{
+	char name[] = "sandbox-agent", arg[] = SEARCH_CHILD_ARG;
+	char *argv[] = { name, arg, NULL };
+	posix_spawn_file_actions_t files;
+	pid_t pid;
+	int r;
+
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_adddup2(&files, fd, SEARCH_CHILD_FD);
+	posix_spawn_file_actions_addclosefrom_np(&files, SEARCH_CHILD_FD + 1);
+	r = posix_spawn(&pid, PROGRAM, &files, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&files);
+	return r ? agent_file_error(err, r, "start a search") : pid;
+}
+
+/* One that does not take it has died: its missing answer tells. */
+static void send_request(int fd, const NODE(SearchFilesRequest) * rq,
+			 char *path)
+{
+	NODE(SearchFilesRequest) absolute = *rq;
+	_cleanup_free_ uint8_t *data = NULL;
+	size_t len;
+
+	absolute.path.data = (uint8_t *)path;
+	absolute.path.len = strlen(path);
+	len = protobuf_c_message_get_packed_size(&absolute.base);
+	data = xcalloc(1, len);
+	protobuf_c_message_pack(&absolute.base, data);
+	fd_write_full(fd, data, len);
+	shutdown(fd, SHUT_WR);
+}
+
 static int search(struct task *t, const NODE(SearchFilesRequest) * rq,
 		  struct error *err)
 {
@@ -188,20 +156,19 @@ static int search(struct task *t, const NODE(SearchFilesRequest) * rq,
 
 	if (check(t, rq, path, err) < 0)
 		return -1;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return agent_file_error(err, errno, "make a pipe");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return agent_file_error(err, errno, "make a socket");
 	ours = fds[0];
 	theirs = fds[1];
-	pid = fork();
-	if (pid == 0)
-		child(rq, path, theirs);
+	pid = spawn_child(theirs, err);
 	if (pid < 0)
-		return agent_file_error(err, errno, "make a process");
+		return -1;
 	/* The loop reaps it, so its number may be another's by the time we want
 	 * to kill it; a pidfd stays with it.
 	 */
 	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	fd_close(&theirs);
+	send_request(ours, rq, path);
 	r = pass_on(t, ours, err);
 	if (pid_fd >= 0) {
 		syscall(SYS_pidfd_send_signal, pid_fd, SIGKILL, NULL, 0);
