@@ -597,13 +597,14 @@ static void text_is_found(void **state)
 	expect(ask(rig, "SearchFiles", &rq.base,
 		   DESCRIPTOR(search_files_response)),
 	       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
-	/* Would need gigabytes: not ours. */
-	if (!getenv("ASAN_OPTIONS")) {
-		rq.pattern = BYTES("((((a{1,255}){1,255}){1,255}){1,255})");
-		expect(ask(rig, "SearchFiles", &rq.base,
-			   DESCRIPTOR(search_files_response)),
-		       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
-	}
+#ifndef __SANITIZE_ADDRESS__
+	/* Would need gigabytes, of which a search gets few; with the sanitizer
+	   it has no limit, and would take them. */
+	rq.pattern = BYTES("((((a{1,255}){1,255}){1,255}){1,255})");
+	expect(ask(rig, "SearchFiles", &rq.base,
+		   DESCRIPTOR(search_files_response)),
+	       GRPC_INVALID_ARGUMENT, "INVALID_CONFIG");
+#endif
 }
 
 static void hundreds_of_searches_at_once_all_end(void **state)
