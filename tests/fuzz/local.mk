@@ -23,6 +23,7 @@ FUZZ_TARGETS = \
 	%D%/fuzz_exits \
 	%D%/fuzz_peek \
 	%D%/fuzz_parcel \
+	%D%/fuzz_parcel_report \
 	%D%/fuzz_peer \
 	%D%/fuzz_mem_file \
 	%D%/fuzz_refused \
@@ -88,6 +89,9 @@ tests_fuzz_fuzz_exits_SOURCES = %D%/fuzz_exits.c $(FUZZ_HELPER)
 tests_fuzz_fuzz_exits_LDADD = $(ENGINE_LIBS) $(FRONT_LIBS) $(FUZZ_LINK)
 tests_fuzz_fuzz_image_report_SOURCES = %D%/fuzz_image_report.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_image_report_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
+
+tests_fuzz_fuzz_parcel_report_SOURCES = %D%/fuzz_parcel_report.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_parcel_report_LDADD = $(ENGINE_LIBS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_peer_SOURCES = %D%/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_LDADD = $(FRONT_LIBS) $(FUZZ_LINK)

@@ -88,8 +88,8 @@ static int take_report(struct parcel_proc *p,
 	return err_set(err, ERR_INTERNAL, "sandboxd-parcel broke the rules");
 }
 
-static int on_packet(const uint8_t *data, size_t len, void *arg,
-		     struct error *err)
+int parcel_proc_packet(struct parcel_proc *p, const uint8_t *data, size_t len,
+		       struct error *err)
 {
 	Sandbox__Ipc__V1__ParcelReport *r =
 		sandbox__ipc__v1__parcel_report__unpack(NULL, len, data);
@@ -98,9 +98,15 @@ static int on_packet(const uint8_t *data, size_t len, void *arg,
 	if (!r)
 		return err_set(err, ERR_INTERNAL,
 			       "sandboxd-parcel broke the rules");
-	rc = take_report(arg, r, err);
+	rc = take_report(p, r, err);
 	sandbox__ipc__v1__parcel_report__free_unpacked(r, NULL);
 	return rc;
+}
+
+static int on_packet(const uint8_t *data, size_t len, void *arg,
+		     struct error *err)
+{
+	return parcel_proc_packet(arg, data, len, err);
 }
 
 static void how_it_ended(const siginfo_t *info, struct error *err)
@@ -159,11 +165,24 @@ static void on_look(void *arg)
 	loop_timer(p->loop, &p->timer, loop_now_ms() + LOOK_MS, on_look, p);
 }
 
+struct parcel_proc *parcel_proc_new(bool pack,
+				    const struct parcel_proc_ops *ops,
+				    void *arg)
+{
+	struct parcel_proc *p = xcalloc(1, sizeof(*p));
+
+	*p = (struct parcel_proc){ .ops = ops,
+				   .arg = arg,
+				   .pack = pack,
+				   .moved_ms = loop_now_ms() };
+	return p;
+}
+
 int parcel_proc_start(struct loop *loop, const struct parcel_proc_config *c,
 		      const struct parcel_proc_ops *ops, void *arg,
 		      struct parcel_proc **ret, struct error *err)
 {
-	struct parcel_proc *p = xcalloc(1, sizeof(*p));
+	struct parcel_proc *p = parcel_proc_new(c->pack, ops, arg);
 	char uid[16], gid[16];
 	const char *const argv[] = { c->program, uid, gid,
 				     c->pack ? "pack" : "unpack", NULL };
@@ -177,11 +196,7 @@ int parcel_proc_start(struct loop *loop, const struct parcel_proc_config *c,
 
 	snprintf(uid, sizeof(uid), "%u", c->uid);
 	snprintf(gid, sizeof(gid), "%u", c->gid);
-	*p = (struct parcel_proc){ .loop = loop,
-				   .ops = ops,
-				   .arg = arg,
-				   .pack = c->pack,
-				   .moved_ms = loop_now_ms() };
+	p->loop = loop;
 	if (worker_start(loop, &worker, &worker_ops, p, &p->worker, err) < 0) {
 		parcel_proc_free(p);
 		return -1;

@@ -51,6 +51,15 @@ int parcel_proc_start(struct loop *loop,
 		      const struct parcel_proc_ops *ops, void *arg,
 		      struct parcel_proc **ret, struct error *err);
 
+/* For tests that play it: nothing is started, and @ended never comes. Each packet
+ * is as one of its reports. -1: it broke the rules.
+ */
+struct parcel_proc *parcel_proc_new(bool pack,
+				    const struct parcel_proc_ops *ops,
+				    void *arg);
+int parcel_proc_packet(struct parcel_proc *proc, const uint8_t *data,
+		       size_t len, struct error *err);
+
 /* Descriptors are borrowed; their number is filled in. */
 int parcel_proc_order(struct parcel_proc *proc,
 		      Sandbox__Ipc__V1__ParcelOrder *order, const int *fds,
