@@ -33,10 +33,10 @@ P
 
 # offsets FILE - where to flip: the ends, the middle, and some more
 offsets() {
-    local size i
+    local size _
     size=$(stat -c %s "$1")
     echo "0 $((size / 2)) $((size - 1))"
-    [ -z "$full" ] || for i in $(seq 12); do
+    [ -z "$full" ] || for _ in $(seq 12); do
         echo $(((RANDOM * 32768 + RANDOM) % size))
     done
 }
@@ -80,7 +80,7 @@ test_a_flipped_byte_in_any_part_is_refused_by_name_and_costs_nothing() {
 }
 
 nothing_unfinished() {
-    [ -z "$(ls -A "$small/snapshots" | grep -v "^$1$")" ]
+    [ -z "$(find "$small/snapshots" -mindepth 1 -maxdepth 1 ! -name "$1")" ]
 }
 
 test_a_pause_or_snapshot_that_finds_the_disk_full_leaves_the_guest_running() {

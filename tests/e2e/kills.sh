@@ -109,8 +109,8 @@ legal() {
 
 no_guest() { ! pgrep -f "qemu-system.*$work/kill/guests/" && [ -z "$(ls -A "$work/kill/guests")" ]; }
 
-snapshots_of() {
-    "$ctl" --json snapshot list "$@" | python3 -c '
+all_snapshots() {
+    "$ctl" --json snapshot list | python3 -c '
 import json, sys
 print(*(s["id"] for s in json.load(sys.stdin)), sep="\n")'
 }
@@ -125,7 +125,7 @@ print(*(s["id"] for s in json.load(sys.stdin) if "TERMINAT" not in s["state"]), 
 end_all() {
     local one
     for one in $(all_ids); do "$ctl" terminate "$one" >/dev/null; done
-    for one in $(snapshots_of); do "$ctl" snapshot remove "$one" >/dev/null; done
+    for one in $(all_snapshots); do "$ctl" snapshot remove "$one" >/dev/null; done
     wait_for 30 no_guest
     "$ctl" fsck
     expect "" "$(ls "$work/kill/snapshots")"
@@ -175,7 +175,7 @@ do_snapshot() { patiently "$ctl" snapshot create "$id" --name s; }
 after_snapshot() {
     local snap fork
     legal "$id" one gone
-    snap=$(snapshots_of)
+    snap=$(all_snapshots)
     [ "$did" != 0 ] || [ -n "$snap" ]
     [ -z "$snap" ] || {
         fork=$("$ctl" fork "$snap" --snapshot)
@@ -305,8 +305,8 @@ test_killed_in_the_build_of_a_template() { kill_in template; }
 # ---- the daemon, while layers are merged ----
 
 newest() { ls -td "$work"/kill/snapshots/snap_* | head -1; }
-layers() { ls "$(newest)" | grep -c '^disk\.'; }
-nothing_beside() { [ -z "$(ls -A "$work/kill/guests")" ] && ! ls -A "$work/kill/snapshots" | grep -q merge; }
+layers() { find "$(newest)" -name 'disk.*' | wc -l; }
+nothing_beside() { [ -z "$(ls -A "$work/kill/guests")" ] && [ -z "$(find "$work/kill/snapshots" -maxdepth 1 -name '*merge*')" ]; }
 is_merged() { [ "$(layers)" = 1 ] && nothing_beside; }
 cut_or_merged() { no_daemon || is_merged; }
 

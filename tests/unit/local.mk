@@ -3,8 +3,8 @@
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 UNIT_TESTS =
-TESTS += %D%/test_layers.sh
-dist_check_SCRIPTS += %D%/test_layers.sh
+TESTS += %D%/test_layers.sh %D%/test_shell.sh
+dist_check_SCRIPTS += %D%/test_layers.sh %D%/test_shell.sh
 UNIT_TESTS += %D%/test_str
 UNIT_TESTS += %D%/test_ipc
 UNIT_TESTS += %D%/test_fd
