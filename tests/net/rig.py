@@ -395,6 +395,7 @@ class Driver:
                      "10.200.0.0", "16", "dns=203.0.113.53",
                      "private=10.9.0.0/16", f"times={times}",
                      f"splice={splice}"]
+        self.attached = set()
         self.start(sweep)
 
     def start(self, sweep=True):
@@ -414,7 +415,13 @@ class Driver:
     def do(self, line):
         self.p.stdin.write(line + "\n")
         self.p.stdin.flush()
-        return self.expect()
+        answer = self.expect()
+        word, slot = (line.split() + [""])[:2]
+        if word == "attach":
+            self.attached.add(int(slot))
+        elif word == "detach":
+            self.attached.discard(int(slot))
+        return answer
 
     def close(self, how):
         self.do(f"close {how}")
@@ -490,6 +497,10 @@ class Rig:
         self.net.do("limits 0 0 0")
         for name in sorted(self.guests, key=len, reverse=True):
             self.drop_guest(int(name[1:]))
+        # Without a guest behind them; a test that failed, or was to, may have
+        # left them.
+        for n in sorted(self.net.attached):
+            self.net.do(f"detach {n}")
 
     def guest(self, n, generation, policy):
         """Attach slot @n and put a namespace behind its tap."""
