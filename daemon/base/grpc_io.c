@@ -32,6 +32,7 @@
 #include <openssl/x509.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -85,7 +86,7 @@ struct grpc_io {
 	uint64_t idle_ms;    /* since when there is no call; 0: there is */
 
 	struct resync_node resync;
-	uint8_t out[RESYNC_STUFFED_MAX(OUT_MAX)];
+	uint8_t *out; /* only while it holds something */
 	size_t out_off, out_len;
 
 	bool ended;
@@ -201,6 +202,19 @@ static ssize_t io_write(struct grpc_io *io, const uint8_t *buf, size_t len)
 
 /* ---- becoming ready ---- */
 
+/* Most connections wait, most of the time, and there may be one a guest. */
+static void need_out(struct grpc_io *io)
+{
+	if (!io->out)
+		io->out = xrealloc(NULL, RESYNC_STUFFED_MAX(OUT_MAX), 1);
+}
+
+static void drop_out(struct grpc_io *io)
+{
+	free(io->out);
+	io->out = NULL;
+}
+
 static void begin_resync(struct grpc_io *io)
 {
 	uint8_t random[RESYNC_RANDOM_LEN];
@@ -210,6 +224,7 @@ static void begin_resync(struct grpc_io *io)
 		return;
 	}
 	resync_node_init(&io->resync, random);
+	need_out(io);
 	memcpy(io->out, io->resync.mark, RESYNC_MARK_LEN);
 	io->out_len = RESYNC_MARK_LEN;
 }
@@ -309,6 +324,7 @@ static void refill(struct grpc_io *io)
 	io->out_len = 0;
 	if (io->state != IO_READY)
 		return;
+	need_out(io);
 	if (!io->params.resync) {
 		io->out_len = grpc_conn_output(io->conn, io->out, OUT_MAX);
 		return;
@@ -333,6 +349,7 @@ static void do_write(struct grpc_io *io, uint64_t now)
 			refill(io);
 		if (io->out_off == io->out_len) {
 			io->stalled_ms = 0;
+			drop_out(io);
 			break;
 		}
 		r = io_write(io, io->out + io->out_off,
@@ -417,6 +434,7 @@ static void free_all(struct grpc_io *io)
 	sd_event_source_disable_unref(io->timer);
 	grpc_conn_free(io->conn);
 	SSL_free(io->ssl);
+	drop_out(io);
 	fd_close(&io->fd);
 	free(io);
 }
