@@ -70,6 +70,7 @@ struct engine {
 	struct ports *ports;
 	struct list tasks, calls;
 	struct list snapshots; /* saves.h */
+	struct snapshot *snapshots_by_id[SANDBOX_BUCKETS];
 	struct list templates; /* templates.h */
 	struct list clones;    /* pool.h */
 	struct list leases;    /* lease.h */

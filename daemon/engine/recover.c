@@ -139,21 +139,19 @@ static void end_unfinished_forks(struct engine *e)
 	log_err("unfinished forks: %s", err.msg);
 }
 
-static bool is_resumed_from(struct engine *e, const char *snapshot_id)
-{
-	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
-		if (!strcmp(sb->row.snapshot_id, snapshot_id))
-			return true;
-	return false;
-}
-
 /* Those that a fork was to start from. */
 static void drop_idle_snapshots(struct engine *e)
 {
+	struct snapshot *last;
 	struct error err;
 
+	list_for_each(&e->sandboxes.all, sb, struct sandbox, link) {
+		last = snapshot_find(e, sb->row.snapshot_id);
+		if (last)
+			last->resumable = true;
+	}
 	list_for_each(&e->snapshots, s, struct snapshot, link) {
-		if (!s->row.internal || is_resumed_from(e, s->row.id))
+		if (!s->row.internal || s->resumable)
 			continue;
 		store_begin(e->store);
 		store_snapshot_remove(e->store, s->row.id);

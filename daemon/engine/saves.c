@@ -12,17 +12,30 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Those removed but in use are there too. */
+static struct snapshot **bucket(struct engine *e, const char *id)
+{
+	return &e->snapshots_by_id[sandbox_hash(id)];
+}
+
 struct snapshot *snapshot_add(struct engine *e, const struct snapshot_row *row)
 {
 	struct snapshot *s = xcalloc(1, sizeof(*s));
 
 	s->row = *row;
+	s->next_id = *bucket(e, row->id);
+	*bucket(e, row->id) = s;
 	list_add_tail(&e->snapshots, &s->link);
 	return s;
 }
 
-static void snapshot_free(struct snapshot *s)
+static void snapshot_free(struct engine *e, struct snapshot *s)
 {
+	struct snapshot **at = bucket(e, s->row.id);
+
+	while (*at != s)
+		at = &(*at)->next_id;
+	*at = s->next_id;
 	list_del(&s->link);
 	pb_free(s->row.spec);
 	free(s);
@@ -30,7 +43,7 @@ static void snapshot_free(struct snapshot *s)
 
 struct snapshot *snapshot_find(struct engine *e, const char *id)
 {
-	list_for_each(&e->snapshots, s, struct snapshot, link)
+	for (struct snapshot *s = *bucket(e, id); s; s = s->next_id)
 		if (!s->removed && !strcmp(s->row.id, id))
 			return s;
 	return NULL;
@@ -105,7 +118,7 @@ void snapshot_unuse(struct engine *e, struct snapshot *s)
 	if (--s->users || !s->removed)
 		return;
 	engine_trash(e, "snapshots", s->row.id);
-	snapshot_free(s);
+	snapshot_free(e, s);
 }
 
 void snapshot_drop(struct engine *e, struct snapshot *s)
@@ -121,7 +134,7 @@ void snapshot_drop(struct engine *e, struct snapshot *s)
 void snapshots_free(struct engine *e)
 {
 	list_for_each(&e->snapshots, s, struct snapshot, link)
-		snapshot_free(s);
+		snapshot_free(e, s);
 }
 
 void snapshot_row_of(const struct sandbox *sb, const char *id,

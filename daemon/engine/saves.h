@@ -19,11 +19,13 @@ struct error;
 
 struct snapshot {
 	struct list link;
+	struct snapshot *next_id; /* in its bucket */
 	struct snapshot_row row;
 	unsigned int users;
 	bool removed; /* files go with the last user */
 	bool short_chain; /* of disk layers: seen to be so, or made so */
-	uint64_t try_ms;  /* no merge before this */
+	bool resumable; /* a sandbox was paused to it: at start, then stale */
+	uint64_t try_ms; /* no merge before this */
 };
 
 /* Takes @row's spec over. Not into the database. */
