@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define SIGNAL_MAX    64
-#define PROCESSES_MAX	4096
+#define PROCESSES_MAX 4096
 
 #define NODE(name) (&sandbox__node__v1__##name##__descriptor)
 
@@ -30,8 +30,7 @@ static int check_output(const Sandbox__Node__V1__OutputChunk *chunk,
 static void report_started(struct proxy *p)
 {
 	char pid[16];
-	struct engine_pair data[] = { { "command", p->label },
-				      { "pid", pid } };
+	struct engine_pair data[] = { { "command", p->label }, { "pid", pid } };
 
 	snprintf(pid, sizeof(pid), "%u", p->pid);
 	engine_event(p->front->engine, p->sandbox_id, "exec.started", data, 2);
@@ -44,9 +43,9 @@ static int in_order(struct proxy *p, bool is_started, bool is_exited,
 	if (p->exited)
 		return err_set(err, ERR_INVALID, "output after the exit");
 	if (is_started == p->started)
-		return err_set(err, ERR_INVALID, p->started ?
-						 "started twice" :
-						 "output before the start");
+		return err_set(err, ERR_INVALID,
+			       p->started ? "started twice" :
+					    "output before the start");
 	p->started = true;
 	p->exited = is_exited;
 	return 0;
@@ -55,12 +54,12 @@ static int in_order(struct proxy *p, bool is_started, bool is_exited,
 /* ---- Exec ---- */
 
 /* What an event tells of a command: its program, never its arguments. */
-static void label_of(struct proxy *p,
-		     const Sandbox__Node__V1__ProcessSpec *spec)
+static void label_command(struct proxy *p,
+			  const Sandbox__Node__V1__ProcessSpec *spec)
 {
-	ProtobufCBinaryData sh = { 2, (uint8_t *)(size_t)"sh" };
+	ProtobufCBinaryData sh = { 2, (uint8_t *)(size_t) "sh" };
 
-	proxy_label(p->label, spec->n_argv ? &spec->argv[0] : &sh);
+	label_of(p->label, spec->n_argv ? &spec->argv[0] : &sh);
 }
 
 static char **exec_first(struct proxy *p, ProtobufCMessage *m,
@@ -77,7 +76,7 @@ static char **exec_first(struct proxy *p, ProtobufCMessage *m,
 	p->background = r->start->process->background;
 	p->pty = r->start->process->pty;
 	p->reads = r->start->process->stdin || p->pty;
-	label_of(p, r->start->process);
+	label_command(p, r->start->process);
 	return &r->start->sandbox_id;
 }
 
@@ -151,7 +150,8 @@ static void exec_sent(struct proxy *p, ProtobufCMessage *m)
 {
 	Sandbox__Node__V1__ExecResponse *r = (void *)m;
 
-	if (r->output_case == SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_STARTED) {
+	if (r->output_case ==
+	    SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_STARTED) {
 		report_started(p);
 		agent_call_began_process(p->agent);
 		if (p->background || p->reads)

@@ -6,7 +6,7 @@
 #include "base/loop.h"
 #include "front/check.h"
 #include "front/front.h"
-#include "front/proxy.h"
+#include "front/label.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,7 +71,7 @@ int exits_report(struct front *front, const char *sandbox_id,
 		 const Sandbox__Agent__V1__NextExitsResponse *m,
 		 struct error *err)
 {
-	char program[PROXY_LABEL_MAX];
+	char program[LABEL_MAX];
 
 	if (m->n_exits == 0 || m->n_exits > ENDS_MAX)
 		return err_set(err, ERR_INVALID, "no ends, or too many");
@@ -85,7 +85,7 @@ int exits_report(struct front *front, const char *sandbox_id,
 			link->begun--;
 		else if (!may_stray(front))
 			continue;
-		proxy_label(program, &ended->program);
+		label_of(program, &ended->program);
 		exits_event(front, sandbox_id, program, ended->pid,
 			    ended->exited);
 	}

@@ -95,7 +95,7 @@ static char **write_first(struct proxy *p, ProtobufCMessage *m,
 	    check_mode(r->start->mode, err) < 0 ||
 	    check_user(r->start->owner, "owner", err) < 0)
 		return NULL;
-	proxy_label(p->label, &r->start->path);
+	label_of(p->label, &r->start->path);
 	return &r->start->sandbox_id;
 }
 
@@ -184,7 +184,7 @@ static char **make_first(struct proxy *p, ProtobufCMessage *m,
 	if (check_path(&r->path, false, "path", err) < 0 ||
 	    check_mode(r->mode, err) < 0)
 		return NULL;
-	proxy_label(p->label, &r->path);
+	label_of(p->label, &r->path);
 	return &r->sandbox_id;
 }
 
@@ -201,7 +201,7 @@ static char **remove_first(struct proxy *p, ProtobufCMessage *m,
 
 	if (check_path(&r->path, false, "path", err) < 0)
 		return NULL;
-	proxy_label(p->label, &r->path);
+	label_of(p->label, &r->path);
 	return &r->sandbox_id;
 }
 
@@ -219,8 +219,8 @@ static char **move_first(struct proxy *p, ProtobufCMessage *m,
 	if (check_path(&r->from_path, false, "from_path", err) < 0 ||
 	    check_path(&r->to_path, false, "to_path", err) < 0)
 		return NULL;
-	proxy_label(p->label, &r->from_path);
-	proxy_label(p->label2, &r->to_path);
+	label_of(p->label, &r->from_path);
+	label_of(p->label2, &r->to_path);
 	return &r->sandbox_id;
 }
 

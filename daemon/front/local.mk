@@ -16,6 +16,7 @@ libfront_a_SOURCES = \
 	%D%/files.c \
 	%D%/front.c %D%/front.h \
 	%D%/health.c %D%/health.h \
+	%D%/label.h \
 	%D%/listener.c %D%/listener.h \
 	%D%/ports.c %D%/ports.h \
 	%D%/proxy.c %D%/proxy.h \

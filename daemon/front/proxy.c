@@ -21,7 +21,6 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "front/agent_link.h"
 #include "front/api.h"
 #include "front/check.h"
@@ -56,11 +55,6 @@ void proxy_activity(struct proxy *p)
 		return;
 	p->activity_ms = now;
 	engine_activity(p->front->engine, p->sandbox_id);
-}
-
-void proxy_label(char *dst, const ProtobufCBinaryData *b)
-{
-	str_escape(dst, PROXY_LABEL_MAX, b->data, b->len);
 }
 
 static void finish(struct proxy *p, const struct grpc_status *st)

@@ -9,6 +9,7 @@
 #define FRONT_PROXY_H
 
 #include "front/front.h"
+#include "front/label.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
@@ -18,8 +19,6 @@ struct agent_call;
 struct client;
 struct error;
 struct proxy;
-
-#define PROXY_LABEL_MAX 256 /* what is told of argv[0] or a path in events */
 
 /**
  * struct proxy_method - How one method is passed on
@@ -64,8 +63,8 @@ struct proxy {
 	char sandbox_id[SANDBOX_ID_MAX];
 
 	/* the methods' own */
-	char label[PROXY_LABEL_MAX];
-	char label2[PROXY_LABEL_MAX];
+	char label[LABEL_MAX];
+	char label2[LABEL_MAX];
 	uint32_t limit; /* of a listing, as asked */
 	uint32_t items; /* answered so far */
 	uint32_t port;
@@ -107,9 +106,6 @@ void proxy_hold(struct proxy *p);
 
 /* Bytes passed: puts off the idle pause, told at most once a second. */
 void proxy_activity(struct proxy *p);
-
-/* Escape what a client or guest named into @dst, PROXY_LABEL_MAX. */
-void proxy_label(char *dst, const ProtobufCBinaryData *b);
 
 extern const struct proxy_method exec_methods[], file_methods[],
 	tunnel_methods[]; /* each ends with a NULL name */
