@@ -5,7 +5,7 @@ libctl_a_SOURCES = \
 	%D%/cmd_copy.c %D%/cmd_events.c %D%/cmd_exec.c %D%/cmd_files.c \
 	%D%/cmd_image.c %D%/cmd_node.c %D%/cmd_ports.c %D%/cmd_sandbox.c \
 	%D%/cmd_snapshot.c \
-	%D%/copy.h %D%/copy_down.c %D%/copy_up.c \
+	%D%/copy.c %D%/copy.h %D%/copy_down.c %D%/copy_up.c \
 	%D%/copy_name.c %D%/copy_name.h \
 	%D%/ctl.c %D%/ctl.h \
 	%D%/dial.c %D%/dial.h \
