@@ -37,6 +37,7 @@ wait_for() {
 
 start_node() {
 	rm -f "$dir/node.sock"
+	: >"$dir/node.out" # of another, before
 	"$builddir/tests/ctl/fake_node" "$dir/node.sock" "$root" "$@" \
 		>"$dir/node.out" &
 	node=$!

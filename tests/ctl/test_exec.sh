@@ -74,6 +74,9 @@ status=$?
 check "reader gone: as by SIGPIPE" exits 141
 
 # signals
+# What is waited for must not be there from before: the shell that begins the
+# command in the background empties the file, some time.
+: >"$dir/out"
 "$ctl" exec sb_1 -- signals >"$dir/out" &
 pid=$!
 wait_for grep -q ready "$dir/out"
@@ -86,6 +89,7 @@ kill -TERM "$pid"
 wait "$pid"
 status=$?
 check "SIGTERM ended the command" exits 143
+: >"$dir/out"
 "$ctl" exec sb_1 -- signals >"$dir/out" &
 pid=$!
 wait_for grep -q ready "$dir/out"

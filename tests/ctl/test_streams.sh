@@ -37,6 +37,7 @@ check "events: all there are" [ "$(wc -l <"$dir/out")" = 3 ]
 check "events: nothing for the terminal" [ -z "$(tr -cd '\033' <"$dir/out")" ]
 run events --json --since 2
 check "CloudEvents" prints '{"specversion":"1.0","id":"3","source":"sandboxd","type":"sandbox.terminated","subject":"sb_1","time":"2023-11-14T22:13:20Z","sequence":"3","datacontenttype":"application/json","data":{"sandboxId":"sb_1","reason":"a \"quoted\"\n\u001b[31mword"}}'
+: >"$dir/out"
 "$ctl" events --follow >"$dir/out" &
 pid=$!
 has_three() { [ "$(wc -l <"$dir/out")" = 3 ]; }
@@ -74,6 +75,7 @@ run image build bad --name i
 check "a build that fails: 1" exits 1
 check "a build that fails: no image" prints ""
 check "a build that fails: its status" says "status 5"
+: >"$dir/out"
 "$ctl" image build slow --name i >"$dir/out" 2>&1 &
 pid=$!
 wait_for test -s "$dir/slow.pid"
