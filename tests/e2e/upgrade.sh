@@ -41,6 +41,7 @@ version() { "$ctl" --json node | json version; }
 
 is_running() { [ "$(state_of "$1")" = SANDBOX_STATE_RUNNING ]; }
 pool_ready() { "$ctl" --json node | json poolReady | grep -qx "$1"; }
+two_guests() { [ "$(guests | wc -l)" = 2 ]; }
 guests() { virsh -q -c "$beside_uri" list --uuid | grep . | sort; }
 
 # One of each: a sandbox that runs and serves a port, one that is paused, a
@@ -56,6 +57,8 @@ begin_all() {
     "$ctl" snapshot create up-paused --name before >/dev/null
     "$ctl" pause up-paused >/dev/null
     wait_for 60 pool_ready 1
+    # Pausing does not wait for libvirt to forget the guest.
+    wait_for 20 two_guests
     guests >"$work/guests"
 }
 
