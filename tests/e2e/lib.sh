@@ -157,7 +157,8 @@ run_tests() {
         *)
             failed=1
             echo "FAIL ${name#test_}"
-            sed 's/^/    /' "$work/out" | tail -20
+            # What was expected stands first, a log's end last.
+            { head -n 10 "$work/out"; tail -n +11 "$work/out" | tail -n 20; } | sed 's/^/    /'
             ;;
         esac
         # What the subshell made is ended here too.

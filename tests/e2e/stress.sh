@@ -94,20 +94,20 @@ test_many_guests_at_once_each_run_a_command() {
     local n=5 i pids=() since=$SECONDS
     [ -z "$full" ] || n=20
     for i in $(seq $n); do
-        "$ctl" --json create --image "$image" --id "stress-$i" --memory 2048 --timeout 20m --idle-timeout 20m >"$work/create.$i" &
+        "$ctl" --json create --image "$image" --id "stress-$$-$i" --memory 2048 --timeout 20m --idle-timeout 20m >"$work/create.$i" &
         pids+=($!)
-        echo "stress-$i" >>"$work/made"
+        echo "stress-$$-$i" >>"$work/made"
     done
     for i in "${pids[@]}"; do wait "$i"; done
     echo "# $n guests after $((SECONDS - since)) s: engine $(rss "$(engine_pid)") KiB and $(fds "$(engine_pid)") descriptors, front $(rss "$(front_pid)") KiB and $(fds "$(front_pid)")"
     pids=()
     for i in $(seq $n); do
-        "$ctl" exec "stress-$i" -- hostname >"$work/host.$i" &
+        "$ctl" exec "stress-$$-$i" -- hostname >"$work/host.$i" &
         pids+=($!)
     done
     for i in "${pids[@]}"; do wait "$i"; done
-    for i in $(seq $n); do expect "stress-$i" "$(cat "$work/host.$i")"; done
-    for i in $(seq $n); do "$ctl" terminate "stress-$i" >/dev/null; done
+    for i in $(seq $n); do expect "stress-$$-$i" "$(cat "$work/host.$i")"; done
+    for i in $(seq $n); do "$ctl" terminate "stress-$$-$i" >/dev/null; done
     echo "# after them: engine $(rss "$(engine_pid)") KiB and $(fds "$(engine_pid)") descriptors, front $(rss "$(front_pid)") KiB and $(fds "$(front_pid)")"
 }
 
