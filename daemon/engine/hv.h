@@ -71,6 +71,7 @@ struct hv_info {
 	char libvirt_version[32];
 	char qemu_version[32];
 	char kernel_version[96]; /* of guests */
+	char cmdline[128];	 /* of their kernel */
 	char cpu_model[128];	 /* device state can go to no other */
 	uint32_t gid;		 /* of guests' QEMUs: what may map templates */
 	bool ram_readonly;	 /* for which they need not write to them */

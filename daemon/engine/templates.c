@@ -54,12 +54,13 @@ static void template_id(struct engine *e, const char *digest, uint32_t cpu,
 {
 	const struct hv_info *info = &e->hv->info;
 	uint8_t hash[EVP_MAX_MD_SIZE];
-	char text[640];
-	int len = snprintf(text, sizeof(text), "2|%s|%u|%u|%u|%d|%d|%s|%s|%s",
+	char text[768];
+	int len = snprintf(text, sizeof(text),
+			   "3|%s|%u|%u|%u|%d|%d|%s|%s|%s|%s",
 			   digest, cpu, memory_mib, disk_mib,
 			   (int)info->accelerator, info->vsock,
 			   info->qemu_version, info->kernel_version,
-			   info->cpu_model);
+			   info->cmdline, info->cpu_model);
 
 	if (EVP_Digest(text, (size_t)len, hash, NULL, EVP_sha256(), NULL) != 1)
 		abort();

@@ -2,11 +2,11 @@
 /* templates.h - which prepared guests there are, and making them when needed
  *
  * A template's id follows from all that it depends on (image, size, QEMU,
- * kernel, accelerator, CPU): when any of that changes, another one is needed and
- * made, and the old one stays for those that stand on it. One that came with an
- * imported snapshot has an id that nothing here leads to: what another node put
- * into its memory reaches no sandbox but those of that snapshot. The files are
- * the hypervisor's (template.h).
+ * kernel and its command line, accelerator, CPU): when any of that changes,
+ * another one is needed and made, and the old one stays for those that stand on
+ * it. One that came with an imported snapshot has an id that nothing here leads
+ * to: what another node put into its memory reaches no sandbox but those of
+ * that snapshot. The files are the hypervisor's (template.h).
  */
 #ifndef ENGINE_TEMPLATES_H
 #define ENGINE_TEMPLATES_H

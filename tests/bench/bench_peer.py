@@ -22,7 +22,7 @@ XML = """
   <os><type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1</cmdline></os>
+    <cmdline>console=ttyS0 quiet panic=-1 norandmaps</cmdline></os>
   <features><acpi/></features>
   <cpu mode='{cpu}' check='none'>
     <feature policy='disable' name='svm'/>

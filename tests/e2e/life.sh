@@ -35,6 +35,13 @@ test_the_guest_has_the_disk_memory_and_cpus_that_were_asked() {
     [ "$mem" -gt $((1800 * 1024)) ] && [ "$mem" -le $((2048 * 1024)) ]
 }
 
+test_programs_lie_at_fixed_addresses_only_where_code_is_emulated() {
+    local want=2
+    create
+    [ "$("$ctl" --json node | json accelerator)" = ACCELERATOR_KVM ] || want=0
+    expect "$want" "$("$ctl" exec "$id" -- cat /proc/sys/kernel/randomize_va_space)"
+}
+
 test_listing_filters_by_metadata_and_pages() {
     local tag=t$$ i
     for i in 1 2 3; do create --metadata "tag=$tag" --memory 2048; done

@@ -25,7 +25,7 @@ enum hv_mechanism_wish {
  * @uri:	libvirt's, for example "qemu:///system"
  * @accelerator, @vsock: AUTO finds out
  * @qemu, @qemu_img: Paths; NULL: /usr/bin/qemu-system-x86_64, /usr/bin/qemu-img
- * @kernel, @initrd, @cmdline: What guests boot
+ * @kernel, @initrd, @cmdline: What guests boot; emulated ones with "norandmaps"
  * @kernel_version: Identifies @kernel and @initrd (the agent is in it)
  * @state_dir:	For what is remembered
  * @gid:	Group of all guests' QEMU: what may map templates. Under KVM the
