@@ -3,6 +3,7 @@
 #include "base/helper_main.h"
 
 #include "base/error.h"
+#include "base/startup_pages.h"
 #include "base/log.h"
 #include "base/loop.h"
 
@@ -38,6 +39,7 @@ static int run(const struct helper_main *program, const struct jail_spec *jail)
 	    loop_new(&loop, &err) == 0 && jail_enter(jail, &err) == 0)
 		running = program->start(loop, ENGINE_FD, &err);
 	if (running) {
+		startup_pages_drop();
 		rc = loop_run(loop);
 		program->stop(running);
 	} else {

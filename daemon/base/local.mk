@@ -20,6 +20,7 @@ libbase_a_SOURCES = \
 	%D%/measure.c %D%/measure.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/prom.c %D%/prom.h \
+	%D%/startup_pages.c %D%/startup_pages.h \
 	%D%/str.c %D%/str.h \
 	%D%/utf8.c %D%/utf8.h
 libbase_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(OPENSSL_CFLAGS) $(PROTOBUF_C_CFLAGS) \

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/startup_pages.h"
 #include "base/fd.h"
 #include "base/job.h"
 #include "base/log.h"
@@ -248,6 +249,7 @@ int daemon_run(struct config *config, const char *path)
 		tell_ready();
 		log_id(LOG_LEVEL_INFO, LOG_ID_READY, "node '%s' is ready",
 		       d.engine->node_id);
+		startup_pages_drop();
 		r = loop_run(d.loop) < 0 ? 1 : 0;
 	}
 	stop(&d);

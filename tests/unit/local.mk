@@ -6,6 +6,7 @@ UNIT_TESTS =
 TESTS += %D%/test_layers.sh %D%/test_shell.sh
 dist_check_SCRIPTS += %D%/test_layers.sh %D%/test_shell.sh
 UNIT_TESTS += %D%/test_str
+UNIT_TESTS += %D%/test_startup_pages
 UNIT_TESTS += %D%/test_ipc
 UNIT_TESTS += %D%/test_fd
 UNIT_TESTS += %D%/test_job
