@@ -122,10 +122,13 @@ struct grpc_call_ops {
  *		(UNIMPLEMENTED for a path that is not known).  NULL on clients
  * @closing:	The peer sent GOAWAY, or the connection failed; no new calls.
  *		@why is for a person.  May be NULL
+ * @silent:	The peer did not answer settings.asks pings (true), or was heard
+ *		again after that (false).  May only note it.  May be NULL
  */
 struct grpc_conn_ops {
 	void (*accept)(struct grpc_call *call, const char *path, void *arg);
 	void (*closing)(struct grpc_conn *conn, const char *why, void *arg);
+	void (*silent)(struct grpc_conn *conn, bool silent, void *arg);
 };
 
 /**
@@ -133,6 +136,9 @@ struct grpc_conn_ops {
  * @streams_max:	Calls at once that the peer may open
  * @keepalive_ms:	Ping after this long without a byte; 0: never
  * @keepalive_timeout_ms: Connection is dead without the answer; 0: 20000
+ * @ask_ms, @asks: A ping that is not answered for so long is sent again, until
+ *		there are so many; then @silent is told.  A peer that is only
+ *		slow answers them all.  0: one ping, and @silent is not told
  * @resets_per_second:	RST_STREAMs from the peer until the connection is
  *			ended with ENHANCE_YOUR_CALM; 0: 200
  */
@@ -140,6 +146,7 @@ struct grpc_settings {
 	uint32_t streams_max;
 	uint32_t keepalive_ms;
 	uint32_t keepalive_timeout_ms;
+	uint32_t ask_ms, asks;
 	uint32_t resets_per_second;
 };
 
@@ -221,6 +228,9 @@ bool grpc_conn_is_idle(const struct grpc_conn *conn);
 
 /* True once the connection can be closed: drained or failed, all written. */
 bool grpc_conn_is_over(const struct grpc_conn *conn);
+
+/* It failed because the peer broke the rules. */
+bool grpc_conn_is_broken(const struct grpc_conn *conn);
 
 /* Why it closes, as @closing was told; before that "the connection is done". */
 const char *grpc_conn_why(const struct grpc_conn *conn);

@@ -147,6 +147,7 @@ static void terminate(struct grpc_conn *conn, uint32_t h2_error,
 		      const char *why)
 {
 	nghttp2_session_terminate_session(conn->session, h2_error);
+	conn->broken = true;
 	grpc_conn_fail(conn, why);
 }
 
@@ -181,6 +182,11 @@ void grpc_conn_drain(struct grpc_conn *conn)
 	grpc_conn_wake(conn);
 }
 
+bool grpc_conn_is_broken(const struct grpc_conn *conn)
+{
+	return conn->broken;
+}
+
 bool grpc_conn_is_idle(const struct grpc_conn *conn)
 {
 	return list_empty(&conn->calls);
@@ -204,6 +210,15 @@ bool grpc_conn_is_over(const struct grpc_conn *conn)
 }
 
 /* ---- bytes ---- */
+
+static void tell_silent(struct grpc_conn *conn, bool silent)
+{
+	if (conn->silent == silent)
+		return;
+	conn->silent = silent;
+	if (conn->ops->silent && !conn->failed)
+		conn->ops->silent(conn, silent, conn->arg);
+}
 
 void grpc_dispatch(struct grpc_conn *conn)
 {
@@ -234,6 +249,7 @@ int grpc_conn_feed(struct grpc_conn *conn, const uint8_t *data, size_t len)
 	conn->heard_ms = grpc_conn_now(conn);
 	conn->heard = true;
 	conn->inside++;
+	tell_silent(conn, false);
 	r = nghttp2_session_mem_recv(conn->session, data, len);
 	if (r < 0)
 		terminate(conn,
@@ -317,6 +333,30 @@ static void tick_calls(struct grpc_conn *conn, uint64_t now)
 	}
 }
 
+static void ask(struct grpc_conn *conn, uint64_t now)
+{
+	nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
+	conn->asked_ms = now;
+	conn->asked++;
+}
+
+/* We may be late ourselves, with an answer not read yet: each step is one tick,
+ * and the last waits once more when it came late.
+ */
+static void ask_again(struct grpc_conn *conn, uint64_t now)
+{
+	const struct grpc_settings *set = &conn->settings;
+
+	if (!set->ask_ms || conn->silent || now - conn->asked_ms < set->ask_ms)
+		return;
+	if (conn->asked < set->asks)
+		ask(conn, now);
+	else if (now - conn->asked_ms >= 2 * (uint64_t)set->ask_ms)
+		conn->asked_ms = now;
+	else
+		tell_silent(conn, true);
+}
+
 static void tick_keepalive(struct grpc_conn *conn, uint64_t now)
 {
 	const struct grpc_settings *set = &conn->settings;
@@ -324,6 +364,7 @@ static void tick_keepalive(struct grpc_conn *conn, uint64_t now)
 	if (conn->heard) {
 		conn->heard = false;
 		conn->ping_out = false;
+		conn->asked = 0;
 		if (!conn->hooks || !conn->hooks->clock)
 			conn->heard_ms = now;
 	}
@@ -332,10 +373,12 @@ static void tick_keepalive(struct grpc_conn *conn, uint64_t now)
 	if (conn->ping_out) {
 		if (now - conn->ping_ms >= set->keepalive_timeout_ms)
 			grpc_conn_abort(conn, "no answer to a keepalive ping");
+		else
+			ask_again(conn, now);
 	} else if (now - conn->heard_ms >= set->keepalive_ms) {
-		nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
 		conn->ping_out = true;
 		conn->ping_ms = now;
+		ask(conn, now);
 	}
 }
 
@@ -354,18 +397,27 @@ int grpc_conn_tick(struct grpc_conn *conn, uint64_t now_ms)
 	return conn->failed ? -EPROTO : 0;
 }
 
-uint64_t grpc_conn_next_ms(const struct grpc_conn *conn)
+static uint64_t next_keepalive(const struct grpc_conn *conn)
 {
 	const struct grpc_settings *set = &conn->settings;
+	uint64_t dead, again;
+
+	if (!set->keepalive_ms || conn->failed)
+		return UINT64_MAX;
+	if (!conn->ping_out || conn->heard)
+		return conn->heard_ms + set->keepalive_ms;
+	dead = conn->ping_ms + set->keepalive_timeout_ms;
+	again = conn->asked_ms + set->ask_ms;
+	return set->ask_ms && !conn->silent && again < dead ? again : dead;
+}
+
+uint64_t grpc_conn_next_ms(const struct grpc_conn *conn)
+{
 	uint64_t next = conn->deadline_ms;
-	uint64_t at = UINT64_MAX;
+	uint64_t at = next_keepalive(conn);
 
 	if (!list_empty(&conn->ready) || conn->closing_due)
 		return conn->now_ms;
-	if (set->keepalive_ms && !conn->failed)
-		at = conn->ping_out && !conn->heard
-			     ? conn->ping_ms + set->keepalive_timeout_ms
-			     : conn->heard_ms + set->keepalive_ms;
 	if (at < next)
 		next = at;
 	if (conn->drain == GRPC_DRAIN_NOTICE && conn->drain_ms < next)

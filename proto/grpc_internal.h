@@ -230,8 +230,11 @@ struct grpc_conn {
 	uint64_t deadline_ms; /* no call's is earlier */
 	uint64_t heard_ms;    /* when bytes came last */
 	bool heard;	      /* bytes came since the last tick */
-	uint64_t ping_ms;
+	uint64_t ping_ms; /* the first that has no answer */
 	bool ping_out;
+	uint64_t asked_ms; /* the last of them */
+	uint32_t asked;
+	bool silent; /* as was told */
 
 	/* Token bucket of the peer's resets, in thousandths. */
 	uint64_t reset_tokens;
@@ -239,6 +242,7 @@ struct grpc_conn {
 
 	enum grpc_drain drain;
 	uint64_t drain_ms;
+	bool broken;	   /* the peer broke the rules */
 	bool failed;	   /* no more input, calls are ended */
 	bool aborted;	   /* and no more output */
 	char h2_error[96]; /* nghttp2's last complaint */

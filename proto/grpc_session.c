@@ -446,6 +446,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame,
 			 conn->h2_error[0] ? conn->h2_error
 					   : nghttp2_http2_strerror(
 						     frame->goaway.error_code));
+		conn->broken = true;
 		grpc_conn_fail(conn, why);
 		break;
 	default:

@@ -83,6 +83,8 @@ static void print_sandbox(const NODE(Sandbox) * s)
 	printf("%-11s %s%s%s%s\n", "state", state_name(s->state),
 	       *s->state_reason ? " (" : "", s->state_reason,
 	       *s->state_reason ? ")" : "");
+	if (*s->agent_problem)
+		printf("%-11s %s\n", "problem", s->agent_problem);
 	printf("%-11s %s\n", "image", s->image);
 	if (s->resources)
 		printf("%-11s %u vCPU, %u MiB memory, %u MiB disk\n",

@@ -70,6 +70,8 @@ PbSandbox *answer_sandbox(struct sandbox_view *view, const struct sandbox *sb,
 	m->start_kind = STR(row->start_kind);
 	m->cost = event_cost(sb);
 	m->no_idle_pause = spec->no_idle_pause;
+	m->agent = (Sandbox__Node__V1__AgentState)agent_state_of(sb);
+	m->agent_problem = STR(agent_problem(sb));
 	return m;
 }
 

@@ -186,7 +186,7 @@ static void on_up(void *arg)
 	front_link_events_grew(e->front, e->events_newest);
 	expose_announce(e);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link) {
-		sb->attached = false;
+		agent_unlinked(sb);
 		sandbox_reattach(sb);
 	}
 }
@@ -198,7 +198,7 @@ static void on_down(const char *why, void *arg)
 	log_warn("front is gone: %s", why);
 	e->front_up = false;
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
-		sb->attached = false;
+		agent_unlinked(sb);
 	leases_void(e);
 	calls_orphan(e);
 }
@@ -246,16 +246,23 @@ static void on_event(const char *sandbox_id, const char *type,
 }
 
 static void on_link_lost(const char *key, uint64_t generation, const char *why,
-			 void *arg)
+			 bool broken, void *arg)
 {
 	struct engine *e = arg;
 	struct sandbox *sb = sandbox_find(&e->sandboxes, key);
 
-	if (!sb || sb->row.generation != generation)
-		return;
-	log_info("sandbox '%s': its agent's link ended: %s", key, why);
-	sb->attached = false;
-	sandbox_reattach(sb);
+	if (sb && sb->row.generation == generation)
+		sandbox_link_lost(sb, why, broken);
+}
+
+static void on_agent_silent(const char *key, uint64_t generation, bool silent,
+			    void *arg)
+{
+	struct engine *e = arg;
+	struct sandbox *sb = sandbox_find(&e->sandboxes, key);
+
+	if (sb && sb->row.generation == generation)
+		agent_hushed(sb, silent);
 }
 
 static void on_read_events(uint64_t id, uint64_t since, const char *sandbox_id,
@@ -275,5 +282,6 @@ const struct front_link_ops api_front_ops = {
 	.activity = on_activity,
 	.event = on_event,
 	.link_lost = on_link_lost,
+	.agent_silent = on_agent_silent,
 	.read_events = on_read_events,
 };

@@ -483,7 +483,8 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 	*e = (struct engine){ .loop = loop, .jobs = jobs, .config = config,
 			      .hv = hv, .api_fd = -EBADF, .tls_fd = -EBADF,
 			      .started_ms = loop_wall_ms(),
-			      .read_pressure = pressure_read };
+			      .read_pressure = pressure_read,
+			      .agent_steady_ms = AGENT_STEADY_MS };
 	sandboxes_init(&e->sandboxes);
 	list_init(&e->tasks);
 	list_init(&e->calls);

@@ -216,7 +216,14 @@ static bool dispatch(struct front_link *front,
 			return false;
 		ops->link_lost(m->link_lost->sandbox_id,
 			       m->link_lost->generation, m->link_lost->why,
-			       front->arg);
+			       m->link_lost->broken, front->arg);
+		return true;
+	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_AGENT_SILENT:
+		if (!is_name(m->agent_silent->sandbox_id))
+			return false;
+		ops->agent_silent(m->agent_silent->sandbox_id,
+				  m->agent_silent->generation,
+				  m->agent_silent->silent, front->arg);
 		return true;
 	case SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_READ_EVENTS:
 		return m->id && on_read_events(front, m->id, m->read_events);

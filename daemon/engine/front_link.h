@@ -63,8 +63,10 @@ struct front_pair {
  * @release:	A lease is given back; unknown ones are passed over
  * @activity:	Tunnelled bytes passed
  * @event:	For the event log; types exec.*, file.*, port.*
- * @link_lost:	An attached agent's link ended or broke the protocol.  Not
- *		called for links that front_link_detach() closes
+ * @link_lost:	An attached agent's link ended, or (@broken) the agent broke the
+ *		protocol.  Not called for links that front_link_detach() closes
+ * @agent_silent: An attached agent does not answer, or does again.  Its link
+ *		stands
  * @read_events: Answer with a packed ReadEventsResponse
  *
  * All strings are valid, bounded and borrowed.  sandbox_id passed as "" means
@@ -83,7 +85,9 @@ struct front_link_ops {
 	void (*event)(const char *sandbox_id, const char *type,
 		      const struct front_pair *data, size_t n, void *arg);
 	void (*link_lost)(const char *key, uint64_t generation, const char *why,
-			  void *arg);
+			  bool broken, void *arg);
+	void (*agent_silent)(const char *key, uint64_t generation, bool silent,
+			     void *arg);
 	void (*read_events)(uint64_t id, uint64_t since, const char *sandbox_id,
 			    char *const *types, size_t n_types, uint32_t limit,
 			    void *arg);
@@ -150,7 +154,8 @@ void front_link_events_grew(struct front_link *front, uint64_t newest);
 /* ---- what the engine asks ---- */
 
 /* Attach: @message is a packed sandbox.ipc.v1.AttachAgent; consumes @fd. The
- * answer is an AttachAgentResponse. Attaching a key that is attached replaces
+ * answer is an AttachAgentResponse; reason AGENT_BROKEN is of one that broke the
+ * protocol. Attaching a key that is attached replaces
  * its link.
  */
 void front_link_attach(struct front_link *front, const uint8_t *message,

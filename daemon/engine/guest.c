@@ -291,6 +291,8 @@ static void agent_failed(struct task *t, const struct error *err)
 		task_later(t, AGENT_TRY_MS, try_agent);
 		return;
 	}
+	/* Of its link: for a client there is no such reason. */
+	why.reason[0] = '\0';
 	err_wrap(&why, "the guest's agent");
 	task_fail(t, &why);
 }
@@ -307,8 +309,10 @@ static void attached(const struct error *err, const uint8_t *data, size_t len,
 		return;
 	}
 	t->guest.linked = true;
-	if (t->sb)
-		t->sb->attached = true;
+	if (t->sb) {
+		agent_begin(t->sb);
+		agent_linked(t->sb);
+	}
 	task_next(t);
 }
 
@@ -359,7 +363,7 @@ static void detached(const struct error *err, const uint8_t *data, size_t len,
 void guest_agent_undo(struct task *t)
 {
 	if (t->sb)
-		t->sb->attached = false;
+		agent_unlinked(t->sb);
 	front_link_detach(t->engine->front, t->guest.key, "INVALID_STATE",
 			  "the sandbox did not start", detached, t);
 }

@@ -88,7 +88,7 @@ static void detached(const struct error *err, const uint8_t *data, size_t len,
 
 void guest_detach(struct task *t)
 {
-	t->sb->attached = false;
+	agent_unlinked(t->sb);
 	t->stopped_ms = loop_now_ms();
 	front_link_detach(t->engine->front, t->guest.key,
 			  t->text[0] ? t->text : "SANDBOX_PAUSED",
@@ -140,7 +140,7 @@ static void back(const struct error *err, const uint8_t *data, size_t len,
 		back_failed(t);
 		return;
 	}
-	t->sb->attached = true;
+	agent_linked(t->sb);
 	task_next(t);
 }
 

@@ -13,6 +13,7 @@ ENGINE_LIBS = libengine.a libproto.a libbase.a $(SYSTEMD_LIBS) \
 libengine_a_SOURCES =
 libengine_a_SOURCES += \
 	%D%/account.c %D%/account.h \
+	%D%/agent.c %D%/agent.h \
 	%D%/answer.c %D%/answer.h \
 	%D%/api.c %D%/api.h \
 	%D%/call.c %D%/call.h \

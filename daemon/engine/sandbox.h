@@ -9,6 +9,7 @@
 #define ENGINE_SANDBOX_H
 
 #include "base/list.h"
+#include "engine/agent.h"
 #include "engine/hv.h"
 #include "engine/pb.h"
 #include "engine/slot.h"
@@ -103,7 +104,8 @@ struct idle {
  * struct sandbox - One sandbox
  * @task:	What is being done to it; NULL: nothing.  One at a time
  * @slot:	Valid while row.slot >= 0
- * @attached:	Front speaks to its agent
+ * @attached:	Front speaks to its agent; agent.c's
+ * @agent:	How that is
  * @leases:	Calls that keep it awake (lease.c)
  * @waiting:	Acquires that wait for it to run
  * @seen_ms:	When its guest was last measured, monotonic; 0: never.  Of
@@ -121,7 +123,7 @@ struct sandbox {
 	struct task *task;
 	struct slot slot;
 	bool attached, reattaching;
-	unsigned int attach_failures;
+	struct agent agent;
 	struct list leases, waiting;
 	bool counted, counted_running; /* account.c */
 	uint64_t seen_ms, seen_generation, seen_cpu_ms, seen_memory;

@@ -220,7 +220,7 @@ static void begin(struct sandbox *sb)
 	struct engine *e = sb->engine;
 	struct task *t = task_new(e, sb, &task_end);
 
-	sb->attached = false;
+	agent_unlinked(sb);
 	front_link_detach(e->front, sb->row.id, "SANDBOX_NOT_FOUND",
 			  "the sandbox was terminated", guest_ignore_answer,
 			  NULL);

@@ -25,8 +25,6 @@
 #include <string.h>
 
 #define LOOK_AGAIN_MS 30000u
-#define ATTACH_WAIT_MAX_MS 5000u
-#define TELL_AFTER	   2 /* attaches that failed */
 
 uint64_t sandbox_run_ended(struct sandbox *sb, uint64_t cpu_ms)
 {
@@ -151,7 +149,7 @@ void sandbox_lost(struct sandbox *sb, const char *reason)
 
 	if (sandbox_fsm(sb->row.state, EV_LOST_TO_SAVED) == SBX_NONE)
 		return;
-	sb->attached = false;
+	agent_unlinked(sb);
 	front_link_detach(e->front, sb->row.id, "UNAVAILABLE",
 			  "the guest is gone", guest_ignore_answer, NULL);
 	log_id(LOG_LEVEL_WARN, LOG_ID_GUEST_LOST,
@@ -291,22 +289,22 @@ static void attach_again(void *arg)
 		sandbox_reattach(sb);
 }
 
-static void attach_later(struct sandbox *sb)
+static void attach_later(struct sandbox *sb, uint64_t wait_ms)
 {
-	unsigned int n = sb->attach_failures++;
-	uint64_t wait = 100ull << (n < 6 ? n : 6);
-
-	/* Not of a front that was just started again. */
-	if (n == TELL_AFTER)
-		event_emit(sb->engine, "sandbox.error", sb->row.id,
-			   EVENT_DATA({ "code", "UNAVAILABLE" },
-				      { "message",
-					"the agent does not answer" }));
 	sandbox_look(sb, "GUEST_GONE");
-	if (wait > ATTACH_WAIT_MAX_MS)
-		wait = ATTACH_WAIT_MAX_MS;
-	loop_timer(sb->engine->loop, &sb->retry, loop_now_ms() + wait,
+	loop_timer(sb->engine->loop, &sb->retry, loop_now_ms() + wait_ms,
 		   attach_again, sb);
+}
+
+void sandbox_link_lost(struct sandbox *sb, const char *why, bool broken)
+{
+	uint64_t wait = agent_lost(sb, why, broken);
+
+	log_debug("sandbox '%s': its agent's link ended: %s", sb->row.id, why);
+	if (wait)
+		attach_later(sb, wait);
+	else
+		sandbox_reattach(sb);
 }
 
 static void reattached(struct looking *l, const struct error *err)
@@ -315,13 +313,12 @@ static void reattached(struct looking *l, const struct error *err)
 
 	if (sb) {
 		sb->reattaching = false;
-		sb->attached = !err;
 		if (err) {
 			log_debug("sandbox '%s': agent: %s", sb->row.id,
 				  err->msg);
-			attach_later(sb);
+			attach_later(sb, agent_unreachable(sb, err));
 		} else {
-			sb->attach_failures = 0;
+			agent_linked(sb);
 			leases_pump(sb);
 			sandbox_arm(sb);
 		}

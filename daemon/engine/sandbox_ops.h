@@ -61,6 +61,8 @@ int sandbox_intend(struct sandbox *sb, enum sandbox_event ev,
 
 /* Speak to the agent of a running guest again. */
 void sandbox_reattach(struct sandbox *sb);
+/* The link to it ended by itself: the same, perhaps after a while. */
+void sandbox_link_lost(struct sandbox *sb, const char *why, bool broken);
 
 /* A task ended or the state changed: what waited goes on. */
 void sandbox_settled(struct sandbox *sb);

@@ -318,7 +318,7 @@ static void restore_ended(struct task *t, const struct error *err)
 		return;
 	}
 	task_fail_calls(t, err);
-	t->sb->attached = false;
+	agent_unlinked(t->sb);
 	sandbox_reattach(t->sb);
 }
 

@@ -17,6 +17,10 @@
  *   from a callback of the link.
  *
  * A link that is ending is told apart by `why`, which its calls are given.
+ *
+ * An agent that is not heard is asked often, and told to the engine as silent
+ * within seconds: that costs nothing to take back. The link is given up only much
+ * later, for that ends its calls.
  */
 #include "front/agent_link.h"
 
@@ -39,7 +43,9 @@
 
 #define SERVICE		  "/sandbox.agent.v1.AgentService/"
 #define PROTOCOL_VERSION  1
-#define KEEPALIVE_MS	  5000
+#define KEEPALIVE_MS	  2000
+#define ASK_MS		  1000 /* then it is asked again */
+#define ASKS		  3    /* then it is told to be silent */
 #define KEEPALIVE_DEAD_MS 15000
 #define VERSION_TEXT_MAX  64
 #define UNARY_ANSWER_MAX  (64u << 10)
@@ -71,6 +77,7 @@ struct agent_link {
 	bool tells_exits;
 	struct exits_link exits;
 	bool ending;
+	bool broken; /* the agent broke the protocol */
 	struct grpc_status why; /* given to calls while ending */
 };
 
@@ -231,17 +238,30 @@ static void link_failf(struct agent_link *link, const char *text)
 	link_fail(link, &st);
 }
 
+/* It did what it must not. Told once a link; how often there is a new one is
+ * the engine's.
+ */
+static void link_broken(struct agent_link *link, const char *why)
+{
+	struct log_fields fields = { .sandbox_id = link->key,
+				     .message_id = LOG_ID_AGENT_BROKEN };
+	char text[96], message[128];
+
+	if (link->ending)
+		return;
+	str_escape(text, sizeof(text), why, strlen(why));
+	log_line(LOG_LEVEL_WARN, &fields,
+		 "guest '%s': its agent broke the protocol: %s", link->key,
+		 text);
+	snprintf(message, sizeof(message), "the agent broke the protocol: %s",
+		 text);
+	link->broken = true;
+	link_failf(link, message);
+}
+
 void agent_call_broken(struct agent_call *c, const char *why)
 {
-	struct log_fields fields = { .sandbox_id = c->link->key,
-				     .message_id = LOG_ID_AGENT_BROKEN };
-
-	/* Once a link, so a guest cannot fill the journal with it. */
-	if (!c->link->ending)
-		log_line(LOG_LEVEL_WARN, &fields,
-			 "guest '%s': its agent broke the protocol: %s",
-			 c->link->key, why);
-	link_failf(c->link, "the agent broke the protocol");
+	link_broken(c->link, why);
 }
 
 static void on_closed(struct grpc_io *io, const char *why, void *arg)
@@ -259,12 +279,16 @@ static void on_closed(struct grpc_io *io, const char *why, void *arg)
 		link->why.retry_ms = 1000;
 		link->ending = true;
 	}
-	if (link->state != LINK_READY)
+	if (link->state != LINK_READY) {
+		if (link->broken)
+			snprintf(link->why.reason, sizeof(link->why.reason),
+				 "%s", "AGENT_BROKEN");
 		engine_reply(front->engine, link->attach_id, &link->why, NULL,
 			     0);
-	else
+	} else {
 		engine_link_lost(front->engine, link->key, link->generation,
-				 link->why.message);
+				 link->why.message, link->broken);
+	}
 	link_release(link);
 }
 
@@ -273,14 +297,28 @@ static void on_closing(struct grpc_conn *conn, const char *why, void *arg)
 	struct agent_link *link = arg;
 	char text[128], message[192];
 
-	(void)conn;
+	if (grpc_conn_is_broken(conn)) {
+		link_broken(link, why);
+		return;
+	}
 	str_escape(text, sizeof(text), why, strlen(why));
 	snprintf(message, sizeof(message), "the agent closed the link: %s",
 		 text);
 	link_failf(link, message);
 }
 
-static const struct grpc_conn_ops conn_ops = { .closing = on_closing };
+static void on_silent(struct grpc_conn *conn, bool silent, void *arg)
+{
+	struct agent_link *link = arg;
+
+	(void)conn;
+	if (link->state == LINK_READY && !link->ending)
+		engine_agent_silent(link->front->engine, link->key,
+				    link->generation, silent);
+}
+
+static const struct grpc_conn_ops conn_ops = { .closing = on_closing,
+					       .silent = on_silent };
 
 /* ---- unary calls of our own ---- */
 
@@ -356,8 +394,6 @@ static void on_exits(struct agent_link *link, const struct grpc_status *st,
 		     ProtobufCMessage *answer, void *arg)
 {
 	Sandbox__Agent__V1__NextExitsResponse *m = (void *)answer;
-	struct log_fields fields = { .sandbox_id = link->key,
-				     .message_id = LOG_ID_AGENT_BROKEN };
 	struct error err;
 
 	(void)st;
@@ -367,10 +403,7 @@ static void on_exits(struct agent_link *link, const struct grpc_status *st,
 		link->tells_exits = false;
 	} else if (exits_report(link->front, link->key, &link->exits, m,
 				&err) < 0) {
-		log_line(LOG_LEVEL_WARN, &fields,
-			 "guest '%s': its agent broke the protocol: %s",
-			 link->key, err.msg);
-		link_failf(link, "the agent broke the protocol");
+		link_broken(link, err.msg);
 	} else {
 		watch_exits(link);
 	}
@@ -489,7 +522,7 @@ static void on_hello(struct agent_link *link, const struct grpc_status *st,
 	if (m->protocol_version != PROTOCOL_VERSION ||
 	    strlen(m->agent_version) > VERSION_TEXT_MAX ||
 	    strlen(m->kernel_release) > VERSION_TEXT_MAX) {
-		link_failf(link, "the agent speaks another protocol version");
+		link_broken(link, "it speaks another version");
 		return;
 	}
 	link->hello = xcalloc(1, sizeof(*link->hello));
@@ -569,7 +602,9 @@ static void begin(struct front *front, uint64_t id,
 {
 	struct grpc_settings settings = { .keepalive_ms = KEEPALIVE_MS,
 					  .keepalive_timeout_ms =
-						  KEEPALIVE_DEAD_MS };
+						  KEEPALIVE_DEAD_MS,
+					  .ask_ms = ASK_MS,
+					  .asks = ASKS };
 	struct agent_link *link = xcalloc(1, sizeof(*link));
 	uint32_t ms = m->deadline_ms ? m->deadline_ms : AGENT_ATTACH_MS;
 	struct grpc_io_params params = { .resync = m->serial };

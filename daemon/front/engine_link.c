@@ -280,7 +280,7 @@ void engine_activity(struct engine_link *link, const char *sandbox_id)
 }
 
 void engine_link_lost(struct engine_link *link, const char *key,
-		      uint64_t generation, const char *why)
+		      uint64_t generation, const char *why, bool broken)
 {
 	Sandbox__Ipc__V1__FrontMessage m =
 		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
@@ -289,8 +289,25 @@ void engine_link_lost(struct engine_link *link, const char *key,
 	lost.sandbox_id = (char *)key;
 	lost.generation = generation;
 	lost.why = (char *)why;
+	lost.broken = broken;
 	m.body_case = SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_LINK_LOST;
 	m.link_lost = &lost;
+	send_message(link, &m, -EBADF);
+}
+
+void engine_agent_silent(struct engine_link *link, const char *key,
+			 uint64_t generation, bool silent)
+{
+	Sandbox__Ipc__V1__FrontMessage m =
+		SANDBOX__IPC__V1__FRONT_MESSAGE__INIT;
+	Sandbox__Ipc__V1__AgentSilent told =
+		SANDBOX__IPC__V1__AGENT_SILENT__INIT;
+
+	told.sandbox_id = (char *)key;
+	told.generation = generation;
+	told.silent = silent;
+	m.body_case = SANDBOX__IPC__V1__FRONT_MESSAGE__BODY_AGENT_SILENT;
+	m.agent_silent = &told;
 	send_message(link, &m, -EBADF);
 }
 

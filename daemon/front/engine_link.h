@@ -64,7 +64,9 @@ void engine_cancel(struct engine_link *link, uint64_t call_id);
 void engine_release(struct engine_link *link, uint64_t lease);
 void engine_activity(struct engine_link *link, const char *sandbox_id);
 void engine_link_lost(struct engine_link *link, const char *key,
-		      uint64_t generation, const char *why);
+		      uint64_t generation, const char *why, bool broken);
+void engine_agent_silent(struct engine_link *link, const char *key,
+			 uint64_t generation, bool silent);
 
 struct engine_pair {
 	const char *key;

@@ -60,24 +60,114 @@ test_a_guest_that_panics_is_seen_and_told() {
     expect well "$("$ctl" exec "$well" -- echo well)"
 }
 
+agent_is() { [ "$("$ctl" --json get "$1" | json agent)" = "AGENT_STATE_$2" ]; }
+
+# told ID TYPE WORD - an event says so
+told() { "$ctl" --json events --sandbox "$1" --type "$2" | grep -q "$3"; }
+
 # Hung is not gone: it is told, others go on, and so does it when it can.
-test_an_agent_that_hangs_is_told_and_comes_back() {
+test_a_guest_that_hangs_is_told_in_seconds_and_comes_back() {
     create --memory 2048
-    local well=$id qemu began
+    local well=$id qemu began rc=0
     create --memory 2048
+    expect AGENT_STATE_WELL "$("$ctl" --json get "$id" | json agent)"
     "$ctl" exec "$id" -- sh -c 'echo kept >/dev/shm/f'
     qemu=$(qemu_of "$id")
     kill -STOP "$qemu"
-    began=$SECONDS
-    wait_for 60 sh -c "'$ctl' --json events --sandbox '$id' --type sandbox.error | grep -q 'agent does not answer'" || {
-        kill -CONT "$qemu"
+    began=$(date +%s%N)
+    {
+        wait_for 15 agent_is "$id" SILENT &&
+            wait_for 5 told "$id" sandbox.error 'agent does not answer' &&
+            echo "# a hung guest is told after $((($(date +%s%N) - began) / 1000000)) ms" &&
+            ends_in 10 "$ctl" exec "$well" -- true &&
+            ends_in 2 "$ctl" get "$id" >/dev/null &&
+            "$ctl" get "$id" | grep -q 'problem .*does not answer' &&
+            agent_is "$well" WELL
+    } || rc=1
+    kill -CONT "$qemu"
+    expect 0 "$rc"
+    wait_for 30 agent_is "$id" WELL
+    wait_for 5 told "$id" sandbox.recovered durationMs
+    expect kept "$("$ctl" exec "$id" -- cat /dev/shm/f)"
+    ends_in 6 "$ctl" terminate "$id"
+}
+
+# Long enough for its link to be given up: calls end, and there is a new one.
+test_a_guest_that_hangs_for_long_gets_a_new_link() {
+    create --memory 2048
+    local qemu call rc=0
+    qemu=$(qemu_of "$id")
+    "$ctl" exec "$id" -- sleep 600 2>"$work/hung" &
+    call=$!
+    wait_for 10 told "$id" exec.started sleep
+    kill -STOP "$qemu"
+    wait_for 60 sh -c "! kill -0 $call 2>/dev/null" || rc=1
+    grep -q UNAVAILABLE "$work/hung" || rc=2
+    agent_is "$id" SILENT || rc=3
+    expect 1 "$("$ctl" --json events --sandbox "$id" --type sandbox.error | wc -l)" || rc=4
+    kill -CONT "$qemu"
+    expect 0 "$rc"
+    wait_for 30 agent_is "$id" WELL
+    expect on "$("$ctl" exec "$id" -- echo on)"
+}
+
+# in_guest PYTHON - as root there, on its agent
+in_guest() {
+    "$ctl" exec "$id" -- python3 -c "import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def sure(r):
+    if r < 0:
+        raise OSError(ctypes.get_errno(), 'in the guest')
+    return r
+$1"
+}
+
+# The guest's own root stops its agent: the guest is well, the agent is not.
+test_an_agent_that_its_guest_stops_is_told_and_comes_back() {
+    create --memory 2048
+    local well=$id began
+    create --memory 2048
+    in_guest '
+sure(libc.ptrace(0x4206, 1, None, None)) # SEIZE
+sure(libc.ptrace(0x4207, 1, None, None)) # INTERRUPT
+time.sleep(25)' &
+    began=$(date +%s%N)
+    wait_for 20 agent_is "$id" SILENT
+    echo "# a stopped agent is told after $((($(date +%s%N) - began) / 1000000)) ms, the start of what stops it too"
+    wait_for 5 told "$id" sandbox.error AGENT_SILENT
+    ends_in 10 "$ctl" exec "$well" -- true
+    wait_for 60 agent_is "$id" WELL
+    expect on "$("$ctl" exec "$id" -- echo on)"
+    ends_in 6 "$ctl" terminate "$id"
+}
+
+# And has it say what it likes: from its own descriptor.
+test_an_agent_that_lies_is_told_and_harms_nobody() {
+    create --memory 2048
+    local well=$id
+    create --memory 2048
+    in_guest '
+pid = os.pidfd_open(1)
+for fd in os.listdir("/proc/1/fd"):
+    to = os.readlink("/proc/1/fd/" + fd)
+    if to.startswith("/dev/vport") or "vsock" in to.lower():
+        os.write(sure(libc.syscall(438, pid, int(fd), 0)), b"\xff" * 64)
+        break
+else:
+    sys.exit("no link")
+time.sleep(600)' 2>"$work/lie" &
+    wait_for 20 agent_is "$id" BROKEN || {
+        cat "$work/lie"
         return 1
     }
-    echo "# a hung agent is told after $((SECONDS - began)) s"
+    wait_for 5 told "$id" sandbox.error AGENT_BROKEN
+    "$ctl" get "$id" | grep -q 'problem .*broke the protocol'
     ends_in 10 "$ctl" exec "$well" -- true
-    ends_in 2 "$ctl" get "$id" >/dev/null
-    kill -CONT "$qemu"
-    wait_for 30 sh -c "'$ctl' exec '$id' -- cat /dev/shm/f | grep -q kept"
+    agent_is "$well" WELL
+    expect on "$("$ctl" exec "$id" -- echo on)"
+    "$ctl" pause "$id"
+    "$ctl" resume "$id"
+    agent_is "$id" WELL
     ends_in 6 "$ctl" terminate "$id"
 }
 

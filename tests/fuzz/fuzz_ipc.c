@@ -70,11 +70,21 @@ static void on_event(const char *sandbox_id, const char *type,
 }
 
 static void on_link_lost(const char *key, uint64_t generation, const char *why,
-			 void *arg)
+			 bool broken, void *arg)
 {
 	(void)arg;
 	(void)generation;
+	(void)broken;
 	assert(strlen(key) < NAME_MAX_BYTES && strlen(why) < TEXT_MAX_BYTES);
+}
+
+static void on_agent_silent(const char *key, uint64_t generation, bool silent,
+			    void *arg)
+{
+	(void)arg;
+	(void)generation;
+	(void)silent;
+	assert(strlen(key) < NAME_MAX_BYTES);
 }
 
 static void on_read_events(uint64_t id, uint64_t since, const char *sandbox_id,
@@ -98,6 +108,7 @@ static const struct front_link_ops ops = {
 	.activity = on_activity,
 	.event = on_event,
 	.link_lost = on_link_lost,
+	.agent_silent = on_agent_silent,
 	.read_events = on_read_events,
 };
 

@@ -136,14 +136,28 @@ static void on_event(const char *sandbox_id, const char *type,
 }
 
 static void on_link_lost(const char *key, uint64_t generation, const char *why,
-			 void *arg)
+			 bool broken, void *arg)
 {
 	struct rig *rig = arg;
 
 	(void)key;
 	(void)generation;
 	rig->lost++;
+	rig->lost_broken += broken;
 	snprintf(rig->lost_why, sizeof(rig->lost_why), "%s", why);
+}
+
+static void on_agent_silent(const char *key, uint64_t generation, bool silent,
+			    void *arg)
+{
+	struct rig *rig = arg;
+
+	(void)generation;
+	snprintf(rig->silent_key, sizeof(rig->silent_key), "%s", key);
+	if (silent)
+		rig->silences++;
+	else
+		rig->heard_again++;
 }
 
 /* A log of events numbered log_oldest..log_newest. */
@@ -193,6 +207,7 @@ static const struct front_link_ops engine_ops = {
 	.activity = on_activity,
 	.event = on_event,
 	.link_lost = on_link_lost,
+	.agent_silent = on_agent_silent,
 	.read_events = on_read_events,
 };
 

@@ -60,8 +60,10 @@ struct rig {
 	bool hold_calls;
 	char events[RIG_EVENTS_MAX][128]; /* "type key=value ..." */
 	unsigned int n_events;
-	unsigned int lost;
+	unsigned int lost, lost_broken;
 	char lost_why[256];
+	unsigned int silences, heard_again;
+	char silent_key[64];
 	uint64_t log_newest, log_oldest; /* of the event log */
 	unsigned int reads;
 
@@ -75,6 +77,8 @@ struct rig {
 	struct grpc_io *agent_io;
 	bool agent_closed;
 	bool configured;  /* what it says in Hello; then it is not told */
+	size_t unary_garbage; /* answers are so many bytes of no protobuf */
+	uint32_t hello_version; /* 0: the right one */
 	bool tells_exits; /* else it is an older one */
 	struct grpc_call *exits_call; /* NextExits that waits */
 	uint64_t exits_acked;
@@ -106,6 +110,10 @@ void rig_settle(struct rig *rig);
 
 /* Attach a fake agent as @key and wait for the answer. */
 void rig_attach(struct rig *rig, const char *key);
+/* The fake agent without a pump: it is heard only while the test moves its
+ * bytes.
+ */
+struct grpc_conn *rig_agent_conn(struct rig *rig);
 /* Give front this descriptor as the agent's. */
 void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms);
 /* The agent tells the end of a process. */

@@ -218,6 +218,14 @@ static void agent_configured(struct rig *rig, const uint8_t *data, size_t len)
 	sandbox__agent__v1__configure_request__free_unpacked(m, NULL);
 }
 
+static void agent_garbage(struct agent_side *a, size_t len)
+{
+	_cleanup_free_ uint8_t *buf = xcalloc(1, len);
+
+	memset(buf, 0xff, len);
+	grpc_call_send(a->call, buf, len);
+}
+
 static void agent_unary(struct agent_side *a, const uint8_t *data, size_t len)
 {
 	Sandbox__Agent__V1__HelloResponse hello =
@@ -228,7 +236,8 @@ static void agent_unary(struct agent_side *a, const uint8_t *data, size_t len)
 
 	if (!strcmp(a->method, "Hello")) {
 		a->rig->hellos++;
-		hello.protocol_version = 1;
+		hello.protocol_version =
+			a->rig->hello_version ? a->rig->hello_version : 1;
 		hello.agent_version = (char *)"0.1";
 		hello.kernel_release = (char *)"6.1";
 		hello.configured = a->rig->configured;
@@ -236,7 +245,10 @@ static void agent_unary(struct agent_side *a, const uint8_t *data, size_t len)
 	} else {
 		if (!strcmp(a->method, "Configure"))
 			agent_configured(a->rig, data, len);
-		agent_send(a, &empty.base);
+		if (a->rig->unary_garbage)
+			agent_garbage(a, a->rig->unary_garbage);
+		else
+			agent_send(a, &empty.base);
 	}
 	grpc_call_finish(a->call, &ok);
 }
@@ -369,6 +381,11 @@ void rig_attach_fd(struct rig *rig, const char *key, int fd, uint32_t ms)
 	front_link_attach(rig->engine, buf, len, fd, rig_answer, rig);
 }
 
+struct grpc_conn *rig_agent_conn(struct rig *rig)
+{
+	return grpc_conn_new_server(&agent_conn_ops, rig, NULL, loop_now_ms());
+}
+
 void rig_attach(struct rig *rig, const char *key)
 {
 	struct grpc_conn *conn;
@@ -376,7 +393,7 @@ void rig_attach(struct rig *rig, const char *key)
 
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	conn = grpc_conn_new_server(&agent_conn_ops, rig, NULL, loop_now_ms());
+	conn = rig_agent_conn(rig);
 	rig->agent_closed = false;
 	rig->agent_io =
 		grpc_io_new(rig->loop, fds[1], conn, NULL, &agent_io_ops, rig);

@@ -106,6 +106,17 @@ static void on_client_closing(struct grpc_conn *conn, const char *why,
 	snprintf(pair->client_closing, sizeof(pair->client_closing), "%s", why);
 }
 
+static void on_client_silent(struct grpc_conn *conn, bool silent, void *arg)
+{
+	struct pair *pair = arg;
+
+	(void)conn;
+	if (silent)
+		pair->silences++;
+	else
+		pair->heard_again++;
+}
+
 static void on_server_closing(struct grpc_conn *conn, const char *why,
 			      void *arg)
 {
@@ -115,7 +126,8 @@ static void on_server_closing(struct grpc_conn *conn, const char *why,
 	snprintf(pair->server_closing, sizeof(pair->server_closing), "%s", why);
 }
 
-static const struct grpc_conn_ops client_ops = { .closing = on_client_closing };
+static const struct grpc_conn_ops client_ops = { .closing = on_client_closing,
+						 .silent = on_client_silent };
 static const struct grpc_conn_ops server_ops = { .accept = on_accept,
 						 .closing = on_server_closing };
 
@@ -157,8 +169,9 @@ size_t pair_run(struct pair *pair)
 	do {
 		n = move_some(pair->client, pair->server, pair->chunk, false,
 			      &pair->server_rc);
-		n += move_some(pair->server, pair->client, pair->chunk,
-			       pair->deaf, &pair->client_rc);
+		if (!pair->held)
+			n += move_some(pair->server, pair->client, pair->chunk,
+				       pair->deaf, &pair->client_rc);
 		all += n;
 	} while (n);
 	return all;

@@ -37,6 +37,7 @@ struct pair {
 	uint64_t now;
 	size_t chunk; /* bytes moved at once; 0: 16 KiB */
 	bool deaf;    /* the client gets nothing from the server */
+	bool held;    /* the same, but it waits for the client */
 	struct side sides[SIDES_MAX];
 	unsigned int n_sides;
 	/* What new server sides do. */
@@ -46,6 +47,7 @@ struct pair {
 	bool (*accept)(struct grpc_call *call, const char *path, void *arg);
 	void *accept_arg;
 	bool refuse; /* finish UNIMPLEMENTED without accepting */
+	unsigned int silences, heard_again; /* as the client was told */
 	char client_closing[128], server_closing[128];
 	int server_rc, client_rc;
 };

@@ -3,6 +3,9 @@
  *
  * P1-P9 of the threat model. Each test has a second, well-behaved guest that
  * must go on working.
+ *
+ * A guest that is played in two: a real agent answers until it is attached, and
+ * then its bytes are the test's (struct played).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -169,6 +172,7 @@ static void lie(struct rig *rig, enum agent_way way)
 	assert_int_equal(c.st.code, GRPC_UNAVAILABLE);
 	assert_string_equal(c.st.reason, "UNAVAILABLE");
 	rig_until(rig, rig->lost == 1);
+	assert_int_equal(rig->lost_broken, 1);
 	rig_until(rig, rig->released == 1);
 	client_close(&cc);
 }
@@ -296,6 +300,186 @@ static void two_hundred_silent_guests_cost_the_others_nothing(void **state)
 		close(fds[i]);
 }
 
+/* ---- guests that are attached before they do what they should not ---- */
+
+struct played {
+	struct rig *rig;
+	struct grpc_conn *conn;
+	int fd;
+};
+
+/* The agent is well for as long as this is called. */
+static void play(struct played *p)
+{
+	uint8_t buf[16384];
+	ssize_t n;
+	size_t len;
+
+	while ((n = recv(p->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+		grpc_conn_feed(p->conn, buf, (size_t)n);
+	grpc_conn_tick(p->conn, loop_now_ms());
+	while ((len = grpc_conn_output(p->conn, buf, sizeof(buf))) > 0)
+		send_all(p->fd, buf, len);
+}
+
+static void play_new(struct played *p, struct rig *rig)
+{
+	rig_attach(rig, "good");
+	*p = (struct played){ .rig = rig,
+			      .conn = rig_agent_conn(rig),
+			      .fd = raw_guest(rig, "bad", 5000) };
+	rig_until(rig, (play(p), rig->answered));
+	assert_int_equal(rig->answer_err.code, ERR_NONE);
+}
+
+static void play_end(struct played *p)
+{
+	grpc_conn_free(p->conn);
+	close(p->fd);
+}
+
+static void an_agent_that_hangs_is_told_in_seconds_and_told_to_be_back(
+	void **state)
+{
+	struct rig *rig = *state;
+	uint64_t begin = loop_now_ms();
+	struct client_conn cc;
+	struct client_call c;
+	struct played p;
+
+	play_new(&p, rig);
+	client_connect(rig, &cc);
+	client_exec(&cc, &c, "bad");
+	rig_until(rig, rig->silences == 1);
+	assert_in_range(loop_now_ms() - begin, 3000, 7000);
+	assert_string_equal(rig->silent_key, "bad");
+	assert_int_equal(rig->lost, 0);
+	expect_others_well(rig);
+	/* What waited is done, and it is well. */
+	grpc_call_half_close(c.call);
+	rig_until(rig, (play(&p), c.done));
+	assert_int_equal(c.st.code, GRPC_OK);
+	rig_until(rig, rig->heard_again == 1);
+	assert_int_equal(rig->lost, 0);
+	client_close(&cc);
+	play_end(&p);
+}
+
+/* Sent by an agent that is attached: its link ends, for that reason. */
+static void expect_broken(struct rig *rig, const void *data, size_t len)
+{
+	struct played p;
+
+	play_new(&p, rig);
+	send_all(p.fd, data, len);
+	rig_until(rig, rig->lost == 1);
+	assert_int_equal(rig->lost_broken, 1);
+	assert_non_null(strstr(rig->lost_why, "broke the protocol"));
+	expect_others_well(rig);
+	play_end(&p);
+}
+
+static void p3_an_answer_to_a_call_that_was_never_made_ends_the_link(
+	void **state)
+{
+	static const uint8_t data[] = "\0\0\5\0\0\0\0\7\xd1\0\0\0\0\0";
+
+	expect_broken(*state, data, 14);
+}
+
+static void p3_headers_of_a_call_that_was_never_made_end_the_link(void **state)
+{
+	static const uint8_t data[] = "\0\0\1\1\4\0\0\7\xd1\x88";
+
+	expect_broken(*state, data, 10);
+}
+
+static void p1_garbage_after_a_good_start_ends_the_link(void **state)
+{
+	expect_broken(*state, "\xff\xff\xff GET / HTTP/1.1\r\n\r\n", 24);
+}
+
+/* More than anybody asked for, and none of ours is read. */
+static void p2_endless_pings_end_the_link_or_cost_others_nothing(void **state)
+{
+	static const uint8_t ping[17] = { 0, 0, 8, 6 };
+	struct rig *rig = *state;
+	uint8_t many[17 * 1000];
+	struct played p;
+	size_t sent = 0;
+
+	for (size_t i = 0; i < 1000; i++)
+		memcpy(many + 17 * i, ping, 17);
+	play_new(&p, rig);
+	for (int i = 0; i < 50 && !rig->lost; i++) {
+		ssize_t n;
+
+		/* Whole frames, though the socket takes what it likes. */
+		while ((n = send(p.fd, many + sent % 17,
+				 sizeof(many) - sent % 17,
+				 MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
+			sent += (size_t)n;
+		expect_others_well(rig);
+	}
+	rig_until(rig, rig->lost == 1);
+	expect_others_well(rig);
+	play_end(&p);
+}
+
+static void p4_an_answer_to_the_engine_that_does_not_parse_ends_the_link(
+	void **state)
+{
+	struct rig *rig = *state;
+
+	rig_attach(rig, "good");
+	rig_attach(rig, "bad");
+	rig->unary_garbage = 3;
+	rig->answered = false;
+	front_link_call(rig->engine, "bad", "Freeze", (const uint8_t *)"", 0,
+			5000, rig_answer, rig);
+	rig_until(rig, rig->answered);
+	assert_int_equal(rig->answer_err.code, ERR_UNAVAILABLE);
+	rig_until(rig, rig->lost_broken == 1);
+	rig->unary_garbage = 0;
+	expect_others_well(rig);
+}
+
+static void p1_an_answer_to_the_engine_that_is_too_long_ends_the_link(
+	void **state)
+{
+	struct rig *rig = *state;
+
+	rig_attach(rig, "good");
+	rig_attach(rig, "bad");
+	rig->unary_garbage = 100000;
+	rig->answered = false;
+	front_link_call(rig->engine, "bad", "Stats", (const uint8_t *)"", 0,
+			5000, rig_answer, rig);
+	rig_until(rig, rig->answered);
+	assert_int_equal(rig->answer_err.code, ERR_UNAVAILABLE);
+	rig_until(rig, rig->lost_broken == 1);
+	rig->unary_garbage = 0;
+	expect_others_well(rig);
+}
+
+/* Hello that says another version, or nothing that makes sense. */
+static void p7_who_is_not_our_agent_is_told_to_be_broken(void **state)
+{
+	struct rig *rig = *state;
+	struct played p = { .rig = rig };
+
+	rig_attach(rig, "good");
+	rig->hello_version = 7;
+	p.conn = rig_agent_conn(rig);
+	p.fd = raw_guest(rig, "bad", 5000);
+	rig_until(rig, (play(&p), rig->answered));
+	assert_int_equal(rig->answer_err.code, ERR_UNAVAILABLE);
+	assert_string_equal(rig->answer_err.reason, "AGENT_BROKEN");
+	rig->hello_version = 0;
+	expect_others_well(rig);
+	play_end(&p);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -314,6 +498,14 @@ int main(int argc, char **argv)
 		T(attaching_again_replaces_the_link),
 		T(the_engine_calls_an_agent_through_front),
 		T(two_hundred_silent_guests_cost_the_others_nothing),
+		T(an_agent_that_hangs_is_told_in_seconds_and_told_to_be_back),
+		T(p3_an_answer_to_a_call_that_was_never_made_ends_the_link),
+		T(p3_headers_of_a_call_that_was_never_made_end_the_link),
+		T(p1_garbage_after_a_good_start_ends_the_link),
+		T(p2_endless_pings_end_the_link_or_cost_others_nothing),
+		T(p4_an_answer_to_the_engine_that_does_not_parse_ends_the_link),
+		T(p1_an_answer_to_the_engine_that_is_too_long_ends_the_link),
+		T(p7_who_is_not_our_agent_is_told_to_be_broken),
 	};
 
 	if (argc > 1)

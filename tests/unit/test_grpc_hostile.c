@@ -514,6 +514,94 @@ static void a_silent_peer_is_found_out_by_pings(void **state)
 	assert_true(grpc_conn_is_over(pair.client));
 }
 
+/* The first ping after 1,000 ms without a word, two more 100 ms apart. */
+static const struct grpc_settings asking = { .keepalive_ms = 1000,
+					     .keepalive_timeout_ms = 5000,
+					     .ask_ms = 100,
+					     .asks = 3 };
+
+static void a_peer_that_answers_no_ping_is_told_and_told_to_be_back(void **state)
+{
+	(void)state;
+	pair_fini(&pair);
+	pair_init(&pair, &asking, NULL);
+	pair_run(&pair);
+	pair_pass(&pair, 1000);
+	pair.held = true;
+	pair_pass(&pair, 1000);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(grpc_conn_next_ms(pair.client),
+				 pair.now + 100);
+		pair_pass(&pair, 100);
+	}
+	assert_int_equal(pair.silences, 0);
+	pair_pass(&pair, 100);
+	assert_int_equal(pair.silences, 1);
+	assert_false(grpc_conn_is_over(pair.client));
+	/* No more pings: there may be nobody who ever reads them. */
+	assert_int_equal(grpc_conn_next_ms(pair.client), pair.now + 4700);
+	pair_pass(&pair, 1000);
+	assert_int_equal(pair.silences, 1);
+	pair.held = false;
+	pair_run(&pair);
+	assert_int_equal(pair.heard_again, 1);
+	pair_pass(&pair, 1000);
+	pair_pass(&pair, 10000);
+	assert_int_equal(pair.silences, 1);
+	assert_false(grpc_conn_is_over(pair.client));
+}
+
+static void a_slow_peer_is_not_told_to_be_silent(void **state)
+{
+	(void)state;
+	pair_fini(&pair);
+	pair_init(&pair, &asking, NULL);
+	pair_run(&pair);
+	for (int i = 0; i < 5; i++) {
+		pair_pass(&pair, 1000); /* heard until here */
+		pair.held = true;
+		pair_pass(&pair, 1000);
+		pair_pass(&pair, 100);
+		pair_pass(&pair, 100);
+		pair_pass(&pair, 99);
+		pair.held = false;
+		pair_run(&pair);
+		pair_pass(&pair, 1);
+	}
+	assert_int_equal(pair.silences, 0);
+}
+
+/* The answers may wait to be read when we come to run at last. */
+static void who_is_late_to_look_does_not_call_the_peer_silent(void **state)
+{
+	(void)state;
+	pair_fini(&pair);
+	pair_init(&pair, &asking, NULL);
+	pair_run(&pair);
+	pair_pass(&pair, 1000);
+	pair.held = true;
+	for (int i = 0; i < 4; i++) /* three pings, and a look that is late */
+		pair_pass(&pair, 1000);
+	assert_int_equal(pair.silences, 0);
+	pair.held = false;
+	pair_run(&pair);
+	pair_pass(&pair, 100);
+	assert_int_equal(pair.silences + pair.heard_again, 0);
+}
+
+static void what_the_peer_did_is_told_from_what_happened(void **state)
+{
+	(void)state;
+	assert_false(grpc_conn_is_broken(pair.client));
+	grpc_conn_abort(pair.client, "the transport is gone");
+	assert_false(grpc_conn_is_broken(pair.client));
+	pair_fini(&pair);
+	pair_init(&pair, NULL, NULL);
+	grpc_conn_feed(pair.client, (const uint8_t *)"SSH-2.0-OpenSSH_9.2", 19);
+	pair_run(&pair);
+	assert_true(grpc_conn_is_broken(pair.client));
+}
+
 static void no_more_streams_than_allowed_are_open(void **state)
 {
 	struct grpc_settings set = { .streams_max = 2 };
@@ -559,6 +647,10 @@ int main(int argc, char **argv)
 		T(answers_that_are_not_grpc_become_statuses),
 		T(an_answer_without_trailers_is_no_success),
 		T(a_silent_peer_is_found_out_by_pings),
+		T(a_peer_that_answers_no_ping_is_told_and_told_to_be_back),
+		T(a_slow_peer_is_not_told_to_be_silent),
+		T(who_is_late_to_look_does_not_call_the_peer_silent),
+		T(what_the_peer_did_is_told_from_what_happened),
 		T(no_more_streams_than_allowed_are_open),
 	};
 
