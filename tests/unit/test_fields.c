@@ -158,6 +158,9 @@ static void every_field_of_a_sandbox_is_filled(void **state)
 	(void)state;
 	create_all();
 	sandbox_find(&rig.e->sandboxes, "a")->row.run_ms -= 1000;
+	world.front_ops->agent_silent("a", 1, true, world.front_arg);
+	see_sandbox(&seen);
+	world.front_ops->agent_silent("a", 1, false, world.front_arg);
 	sandbox_find(&rig.e->sandboxes, "a")->row.run_boot_ms -= 1000;
 	see_sandbox(&seen);
 	assert_true(rig_do("PauseSandbox", "a"));
