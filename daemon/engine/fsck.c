@@ -51,7 +51,7 @@ static struct fsck_row *add_row(struct fsck *f, enum fsck_row_kind kind,
 		f->rows = xrealloc(f->rows, f->n_rows ? f->n_rows * 2 : 1,
 				   sizeof(*f->rows));
 	row = &f->rows[f->n_rows++];
-	*row = (struct fsck_row){ .kind = kind };
+	*row = (struct fsck_row){ .kind = kind, .slot = -1 };
 	snprintf(row->id, sizeof(row->id), "%s", id);
 	return row;
 }
@@ -63,6 +63,7 @@ void fsck_add_sandbox(struct fsck *f, const struct sandbox_row *row)
 	struct fsck_row *r = add_row(f, FSCK_SANDBOX, row->id);
 
 	r->state = row->state;
+	r->slot = row->slot;
 	COPY(r->uuid, row->uuid);
 	COPY(r->snapshot_id, row->snapshot_id);
 	COPY(r->next_snapshot, row->next_snapshot);
@@ -90,6 +91,7 @@ void fsck_add_clone(struct fsck *f, const struct pool_row *row)
 {
 	struct fsck_row *r = add_row(f, FSCK_CLONE, row->uuid);
 
+	r->slot = row->slot;
 	COPY(r->uuid, row->uuid);
 	COPY(r->template_id, row->template_id);
 }

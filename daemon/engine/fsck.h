@@ -10,6 +10,7 @@
 #ifndef ENGINE_FSCK_H
 #define ENGINE_FSCK_H
 
+#include "engine/net.h"
 #include "engine/store.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@
 
 struct config;
 struct error;
+struct net;
 
 #define FSCK_PROBLEMS_MAX 1000 /* told; the rest are counted */
 
@@ -38,8 +40,8 @@ const char *fsck_kind_str(enum fsck_kind kind);
 /**
  * struct fsck_problem - One
  * @dir, @name:	guests, snapshots, templates, images and what is in it; or
- *		"sandboxes" and an id; "ports" and "ID:PORT"; or "sandboxd.db"
- *		and ""
+ *		"sandboxes" and an id; "ports" and "ID:PORT"; "requests" and an
+ *		id; "taps" or "nftables" and a tap; or "sandboxd.db" and ""
  * @text:	What is wrong, a sentence's end
  * @repaired:	It was, and is no more
  */
@@ -72,6 +74,7 @@ struct fsck_row {
 	char snapshot_id[OBJECT_ID_SIZE], next_snapshot[OBJECT_ID_SIZE];
 	char template_id[OBJECT_ID_SIZE];
 	char image_digest[80];
+	int64_t slot; /* -1: none */
 	uint16_t port;
 	bool bad;
 };
@@ -96,6 +99,22 @@ void fsck_add_snapshot(struct fsck *f, const struct snapshot_row *row);
 void fsck_add_template(struct fsck *f, const struct template_row *row);
 void fsck_add_clone(struct fsck *f, const struct pool_row *row);
 void fsck_add_port(struct fsck *f, const struct port_row *row);
+
+/* Requests, taps and rules: on the main thread, before fsck_run().
+ *
+ * @alive_ms:	As of store_requests_odd()
+ * @net:	NULL: the node does not run.  -1 then also when another node does,
+ *		here: nothing of its is looked at
+ * @lives:	Whether a guest runs that should
+ */
+int fsck_requests(struct fsck *f, struct store *store, int64_t now_ms,
+		  int64_t alive_ms, struct error *err);
+int fsck_network(struct fsck *f, struct net *net, net_owned_fn owned,
+		 void *owned_arg, bool (*lives)(const char *uuid),
+		 struct error *err);
+/* What fsck_network() told as @p, gone. */
+int fsck_network_repair(const struct fsck_problem *p, struct net *net,
+			struct error *err);
 
 /* Fills in f->report. Which directories cannot be read is told there too. */
 void fsck_run(struct fsck *f);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fsck_offline.c - sandboxd --fsck: check and repair a node that does not run
  *
- * What a repair may do: delete what no row knows, if the database is to be
- * believed and no guest of that name runs; mark templates that do not verify,
+ * What a repair may do: delete what no row knows, files, taps, rules and answers
+ * to requests, if the database is to be believed, no guest of that name runs and
+ * nobody has the tap open; mark templates that do not verify,
  * so that nothing starts from them; forget rows whose files are gone and that
  * nobody needs. It deletes no snapshot or image that somebody may still want
  * to look at, however damaged.
@@ -12,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "engine/config.h"
 #include "engine/hv/qemu_proc.h"
@@ -28,6 +30,8 @@ struct offline {
 	struct store *store;
 	struct template_row *templates;
 	size_t n_templates;
+	int64_t now_ms, alive_ms;
+	bool slots[SLOT_MAX]; /* that a row has */
 };
 
 static void see_sandbox(const struct sandbox_row *row, void *arg)
@@ -163,10 +167,22 @@ static int forget_ports(struct offline *o, const char *name, struct error *err)
 	return commit(o, err);
 }
 
+/* All that are like it go with it. */
+static int forget_requests(struct offline *o, struct error *err)
+{
+	store_begin(o->store);
+	store_requests_drop_odd(o->store, o->now_ms, o->alive_ms);
+	return commit(o, err);
+}
+
 /* 0 it is as it should be now, -1 why not. */
 static int repair_one(struct offline *o, const struct fsck_problem *p,
 		      struct error *err)
 {
+	if (!strcmp(p->dir, "requests"))
+		return forget_requests(o, err);
+	if (!strcmp(p->dir, "taps") || !strcmp(p->dir, "nftables"))
+		return fsck_network_repair(p, NULL, err);
 	switch (p->kind) {
 	case FSCK_STRAY:
 	case FSCK_LEFTOVER:
@@ -226,6 +242,32 @@ static void print(const struct fsck_report *r)
 	       (unsigned long long)r->checked, r->n + r->untold, r->unrepaired);
 }
 
+static bool is_owned(uint32_t number, void *arg)
+{
+	return ((const struct offline *)arg)->slots[number];
+}
+
+static void check_host(struct offline *o)
+{
+	struct error err;
+
+	for (size_t i = 0; i < o->f.n_rows; i++) {
+		int64_t slot = o->f.rows[i].slot;
+
+		if (slot >= 0 && slot < SLOT_MAX)
+			o->slots[slot] = true;
+	}
+	o->now_ms = loop_wall_ms();
+	o->alive_ms = store_events_time(o->store);
+	if (fsck_requests(&o->f, o->store, o->now_ms, o->alive_ms, &err) < 0)
+		fsck_tell(&o->f, FSCK_DATABASE, "sandboxd.db", "", "%.200s",
+			  err.msg);
+	if (fsck_network(&o->f, NULL, is_owned, o, runs, &err) < 0)
+		fprintf(stderr,
+			"sandboxd: taps and rules are not checked: %s\n",
+			err.msg);
+}
+
 static int run(struct offline *o, const struct config *config, bool repair,
 	       struct error *err)
 {
@@ -241,6 +283,7 @@ static int run(struct offline *o, const struct config *config, bool repair,
 	if (store_check(o->store, err) < 0)
 		fsck_tell(&o->f, FSCK_DATABASE, "sandboxd.db", "", "%.200s",
 			  err->msg);
+	check_host(o);
 	fsck_run(&o->f);
 	if (repair && o->f.strange)
 		fprintf(stderr, "sandboxd: the database is new, empty or "

@@ -26,6 +26,7 @@ libengine_a_SOURCES += \
 	%D%/expose.c %D%/expose.h \
 	%D%/front_link.c %D%/front_link.h \
 	%D%/fsck.c %D%/fsck.h \
+	%D%/fsck_host.c \
 	%D%/fsck_offline.c \
 	%D%/guest.c %D%/guest.h \
 	%D%/guest_message.c \

@@ -178,6 +178,31 @@ int net_traffic(struct net *net, const struct slot *slot,
 size_t net_denials(struct net *net, const struct slot *slot,
 		   struct net_denial ret[NET_DENIALS_MAX]);
 
+/* ---- what is in the kernel against what its owners say ---- */
+
+/**
+ * struct net_stray - What of ours is there for a slot that nobody has
+ * @tap:	Its tap; else its chains, sets and elements, which @text tells
+ */
+struct net_stray {
+	bool tap;
+	uint32_t number;
+	char text[96];
+};
+
+typedef bool (*net_owned_fn)(uint32_t number, void *arg);
+typedef void (*net_stray_fn)(const struct net_stray *stray, void *arg);
+
+/* Look at all there is. @net NULL: of a node that does not run; ERR_CONFLICT when
+ * another does, here. Not to change anything from @fn.
+ */
+int net_strays(struct net *net, net_owned_fn owned, void *owned_arg,
+	       net_stray_fn fn, void *arg, struct error *err);
+/* Take it away. ERR_CONFLICT: somebody has that tap open. */
+int net_stray_remove(struct net *net, bool tap, uint32_t number,
+		     struct error *err);
+bool net_tap_is_there(uint32_t number);
+
 /* The guest's view, for Configure. */
 #define NET_GATEWAY	"169.254.1.1"
 #define NET_GATEWAY_MAC "02:53:42:00:00:01" /* set on every tap */

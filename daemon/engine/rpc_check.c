@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/job.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "engine/ended.h"
 #include "engine/engine.h"
@@ -33,7 +34,20 @@ struct checking {
 	struct call *call;
 	struct fsck f;
 	bool repair;
+	int64_t now_ms;
 };
+
+static bool is_taken(uint32_t number, void *arg)
+{
+	return ((const struct engine *)arg)->slots.taken[number];
+}
+
+/* Of a node that runs, those that died are about to be seen so. */
+static bool should_live(const char *uuid)
+{
+	(void)uuid;
+	return true;
+}
 
 static int check_run(void *arg, struct error *err)
 {
@@ -52,12 +66,21 @@ static bool is_there(struct engine *e, const struct fsck_problem *p)
 	return access(path, F_OK) == 0;
 }
 
+static bool is_of_host(const struct fsck_problem *p)
+{
+	return !strcmp(p->dir, "requests") || !strcmp(p->dir, "taps") ||
+	       !strcmp(p->dir, "nftables");
+}
+
 /* Whether a finding about files holds now. */
 static bool still_so(struct engine *e, const struct fsck_problem *p)
 {
 	struct snapshot *s = snapshot_find(e, p->name);
 	struct template *t = template_find(e, p->name);
 
+	/* Looked at on this thread, a moment ago. */
+	if (is_of_host(p))
+		return true;
 	switch (p->kind) {
 	case FSCK_STRAY:
 		return is_there(e, p) && !recover_knows(e, p->dir, p->name);
@@ -103,6 +126,24 @@ static bool forget_snapshot(struct engine *e, const char *id)
 	return true;
 }
 
+static bool repair_of_host(struct checking *c, const struct fsck_problem *p)
+{
+	struct engine *e = c->engine;
+	struct error err;
+	int rc;
+
+	if (!strcmp(p->dir, "requests")) {
+		store_begin(e->store);
+		store_requests_drop_odd(e->store, c->now_ms, c->now_ms);
+		rc = store_commit(e->store, &err);
+	} else {
+		rc = fsck_network_repair(p, e->net, &err);
+	}
+	if (rc < 0)
+		log_warn("%s/%s: %s", p->dir, p->name, err.msg);
+	return rc == 0;
+}
+
 static bool repair(struct engine *e, const struct fsck_problem *p)
 {
 	struct error err;
@@ -130,6 +171,25 @@ static bool repair(struct engine *e, const struct fsck_problem *p)
 	return pool_lost(e, p->name);
 }
 
+/* What is not files is told, and repaired, before anything can have changed. */
+static int check_host(struct checking *c, struct error *err)
+{
+	struct engine *e = c->engine;
+	struct fsck_report *r = &c->f.report;
+
+	c->now_ms = loop_wall_ms();
+	if (fsck_requests(&c->f, e->store, c->now_ms, c->now_ms, err) < 0 ||
+	    fsck_network(&c->f, e->net, is_taken, e, should_live, err) < 0)
+		return -1;
+	for (size_t i = 0; i < r->n && c->repair && !c->f.strange; i++) {
+		if (repair_of_host(c, &r->problems[i])) {
+			r->problems[i].repaired = true;
+			r->unrepaired--;
+		}
+	}
+	return 0;
+}
+
 /* Against the node of now. */
 static void settle(struct checking *c)
 {
@@ -143,7 +203,8 @@ static void settle(struct checking *c)
 			r->unrepaired--;
 			continue;
 		}
-		if (c->repair && !c->f.strange && repair(c->engine, p)) {
+		if (c->repair && !c->f.strange && !is_of_host(p) &&
+		    repair(c->engine, p)) {
 			p->repaired = true;
 			r->unrepaired--;
 		}
@@ -247,12 +308,15 @@ int rpc_check_state(struct call *call, struct error *err)
 		if (!t->building)
 			fsck_add_template(&c->f, &t->row);
 	pool_each(e, see_clone, &c->f);
-	if (store_ports(e->store, see_port, &c->f, err) < 0) {
-		fsck_fini(&c->f);
-		free(c);
-		return -1;
-	}
+	if (store_ports(e->store, see_port, &c->f, err) < 0)
+		goto fail;
 	c->f.strange = !e->swept || e->foreign || c->f.n_rows == 0;
+	if (check_host(c, err) < 0)
+		goto fail;
 	job_start(e->jobs, &check_job, c);
 	return 0;
+fail:
+	fsck_fini(&c->f);
+	free(c);
+	return -1;
 }

@@ -75,6 +75,28 @@ static const char *const migrations[STORE_VERSION] = {
 
 #define SEALED_SINCE 4 /* the version above */
 
+/* What is wrong with a request (enum store_odd), of its columns. ?1: it must have
+ * expired after this, ?2: before that, ?3: ended sandboxes that are remembered.
+ *
+ * A request is kept no longer than the sandbox that it was about; but one to
+ * terminate it may be repeated later, and what ended may have been forgotten
+ * early because there were so many.
+ */
+_Static_assert(SBX_TERMINATED == 7, "below");
+#define ODD                                                                    \
+	"CASE WHEN typeof(id) != 'text' OR length(id) NOT BETWEEN 1 AND 64"    \
+	" OR id GLOB '*[^A-Za-z0-9._-]*' OR length(method) NOT BETWEEN 1 AND"  \
+	" 31 OR length(sandbox_id) > 128 OR length(digest) != 32"              \
+	" OR typeof(expires_ms) != 'integer' OR expires_ms > ?2 THEN 1"        \
+	" WHEN expires_ms < ?1 THEN 2"                                         \
+	" WHEN method IN ('CreateSandbox', 'UpdateSandbox', 'PauseSandbox',"   \
+	" 'ResumeSandbox', 'TerminateSandbox', 'ForkSandbox',"                 \
+	" 'RestoreSandbox', 'CreateSnapshot', 'ExposePort', 'ClosePort')"      \
+	" AND (answer IS NULL OR (method != 'TerminateSandbox' AND"            \
+	" (SELECT count(*) FROM sandboxes WHERE state = 7) < ?3))"             \
+	" AND NOT EXISTS (SELECT 1 FROM sandboxes s"                           \
+	" WHERE s.id = sandbox_id) THEN 3 ELSE 0 END"
+
 /* clang-format off */
 static const char *const sql[Q_COUNT] = {
 	[Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -101,6 +123,9 @@ static const char *const sql[Q_COUNT] = {
 	[Q_REQUEST_DROP_PENDING] = "DELETE FROM requests WHERE answer IS NULL",
 	[Q_REQUEST_PENDING] = "SELECT id FROM requests WHERE method = ?"
 		" AND sandbox_id = ? AND answer IS NULL",
+	[Q_REQUESTS_ODD] = "SELECT CAST(id AS TEXT), " ODD " AS why"
+		" FROM requests WHERE why > 0 LIMIT ?4",
+	[Q_REQUESTS_DROP_ODD] = "DELETE FROM requests WHERE " ODD " > 0",
 	[Q_FORK_PUT] = "INSERT OR REPLACE INTO forks VALUES (?)",
 	[Q_FORK_REMOVE] = "DELETE FROM forks WHERE sandbox_id = ?",
 	[Q_FORKS_CLEAR] = "DELETE FROM forks",
@@ -113,6 +138,8 @@ static const char *const sql[Q_COUNT] = {
 		" AND sequence > ? ORDER BY sequence LIMIT ?",
 	[Q_EVENTS_RANGE] = "SELECT (SELECT min(sequence) FROM events),"
 		" (SELECT max(sequence) FROM events)",
+	[Q_EVENTS_TIME] = "SELECT time_ms FROM events ORDER BY sequence DESC"
+		" LIMIT 1",
 	[Q_EVENTS_TRIM] = "DELETE FROM events WHERE sequence <"
 		" (SELECT max(sequence) FROM events)"
 		" AND (time_ms < ? OR sequence <="

@@ -104,6 +104,24 @@ bool store_request_pending(struct store *store, const char *method,
 			   const char *sandbox_id,
 			   char ret[REQUEST_ID_MAX + 1]);
 
+enum store_odd {
+	STORE_ODD_BAD = 1,  /* its columns make no sense */
+	STORE_ODD_OLD,	    /* older than its life */
+	STORE_ODD_DANGLING, /* of a sandbox that is not there */
+};
+
+/* Requests that should not be there, at most @limit. @alive_ms: when a daemon
+ * worked on the database last, which forgets those past their time; 0: never.
+ */
+typedef void (*store_odd_fn)(const char *request_id, enum store_odd why,
+			     void *arg);
+int store_requests_odd(struct store *store, int64_t now_ms, int64_t alive_ms,
+		       uint32_t limit, store_odd_fn fn, void *arg,
+		       struct error *err);
+/* All of them go. */
+void store_requests_drop_odd(struct store *store, int64_t now_ms,
+			     int64_t alive_ms);
+
 /* ---- events ---- */
 struct store_event {
 	uint64_t sequence;
@@ -120,6 +138,8 @@ typedef bool (*store_event_fn)(const struct store_event *event, void *arg);
 int store_events(struct store *store, uint64_t since, const char *sandbox_id,
 		 uint32_t limit, store_event_fn fn, void *arg,
 		 struct error *err);
+/* When the newest was added; 0: there is none. */
+int64_t store_events_time(struct store *store);
 void store_events_range(struct store *store, uint64_t *ret_oldest,
 			uint64_t *ret_newest);
 /* The newest event is always kept: numbers go on after it. */

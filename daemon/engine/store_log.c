@@ -66,6 +66,54 @@ void store_requests_expire(struct store *store, int64_t now_ms, bool pending)
 		store_run(store, Q_REQUEST_DROP_PENDING, "");
 }
 
+/* A daemon looks every few minutes, and clocks are set. */
+#define ODD_SLACK_MS (INT64_C(3600) * 1000)
+#define ODD_LATE_MS  (INT64_C(48) * 3600 * 1000)
+
+static int64_t odd_before(int64_t now_ms, int64_t alive_ms)
+{
+	return (alive_ms < now_ms ? alive_ms : now_ms) - ODD_SLACK_MS;
+}
+
+int store_requests_odd(struct store *store, int64_t now_ms, int64_t alive_ms,
+		       uint32_t limit, store_odd_fn fn, void *arg,
+		       struct error *err)
+{
+	sqlite3_stmt *s = store_bind(store, Q_REQUESTS_ODD, "iiii",
+				     odd_before(now_ms, alive_ms),
+				     now_ms + ODD_LATE_MS,
+				     (int64_t)SANDBOX_TERMINATED_MAX,
+				     (int64_t)limit);
+	int r;
+
+	while ((r = sqlite3_step(s)) == SQLITE_ROW)
+		fn((const char *)sqlite3_column_text(s, 0),
+		   (enum store_odd)sqlite3_column_int(s, 1), arg);
+	sqlite3_reset(s);
+	if (r != SQLITE_DONE)
+		return store_failed(store, "read the requests", err);
+	return 0;
+}
+
+void store_requests_drop_odd(struct store *store, int64_t now_ms,
+			     int64_t alive_ms)
+{
+	store_run(store, Q_REQUESTS_DROP_ODD, "iii",
+		  odd_before(now_ms, alive_ms), now_ms + ODD_LATE_MS,
+		  (int64_t)SANDBOX_TERMINATED_MAX);
+}
+
+int64_t store_events_time(struct store *store)
+{
+	sqlite3_stmt *s = store_bind(store, Q_EVENTS_TIME, "");
+	int64_t ms = 0;
+
+	if (sqlite3_step(s) == SQLITE_ROW)
+		ms = sqlite3_column_int64(s, 0);
+	sqlite3_reset(s);
+	return ms;
+}
+
 void store_fork_put(struct store *store, const char *sandbox_id)
 {
 	store_run(store, Q_FORK_PUT, "s", sandbox_id);

@@ -39,6 +39,45 @@ test_a_paused_sandbox_survives_a_killed_daemon() {
     expect kept "$("$ctl" exec "$id" -- cat /root/f)"
 }
 
+# fsck_off [OPTION..] - while no daemon runs; its report in $work/fsck
+fsck_off() { "$build/sandboxd" --config "$NODE_STATE/sandboxd.conf" --fsck "$@" >"$work/fsck" 2>&1; }
+
+test_fsck_takes_away_what_no_row_owns_and_nothing_else() {
+    local rc=0
+    command -v nft >/dev/null || skip "no nft"
+    create --memory 2048
+    "$ctl" fsck
+    node_status
+    kill -KILL "$pid"
+    wait_for 10 sh -c "! kill -0 $pid 2>/dev/null"
+    {
+        ip tuntap add sbx7999 mode tap &&
+            nft add chain inet sandboxd s7999 &&
+            nft add element inet sandboxd slots '{ "sbx7999" : goto s7999 }' &&
+            ! fsck_off &&
+            grep -q 'stray: taps/sbx7999' "$work/fsck" &&
+            grep -q 'stray: nftables/sbx7999: 1 chains, 0 sets and 1 elements' "$work/fsck" &&
+            fsck_off --repair &&
+            fsck_off &&
+            ! ip link show sbx7999 2>/dev/null &&
+            ! nft list chain inet sandboxd s7999 2>/dev/null
+    } || rc=1
+    cat "$work/fsck"
+    "$top/scripts/node" restart --state "$NODE_STATE" >/dev/null 2>&1
+    expect 0 "$rc"
+    node_status
+    wait_for 30 "$ctl" exec "$id" -- true
+    expect well "$("$ctl" exec "$id" -- echo well)"
+    # And of one that runs.
+    ip tuntap add sbx7999 mode tap
+    "$ctl" fsck | grep -q 'taps/sbx7999' || rc=2
+    "$ctl" fsck --repair || rc=3
+    ! ip link show sbx7999 2>/dev/null || rc=4
+    "$ctl" fsck || rc=5
+    expect 0 "$rc"
+    expect well "$("$ctl" exec "$id" -- echo well)"
+}
+
 test_nothing_is_left_when_all_are_terminated() {
     local one
     for one in $("$ctl" --json list --limit 100 | python3 -c '

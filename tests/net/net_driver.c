@@ -13,7 +13,11 @@
  *   settle                               wait for taps to be made, taken away
  *   limits CONNECTIONS MBPS PPS          of what is attached or updated next
  *   mend on|off                          what others do to our table is undone
+ *   strays [N..]                         what is there and not these slots'
+ *   remove tap|rules N                   such a thing
  *   close keep|remove                    and end
+ *
+ * The last but one can also be arguments: of a node that does not run.
  */
 #include "base/error.h"
 #include "base/log.h"
@@ -256,6 +260,45 @@ static int bench_begin(uint32_t count, uint32_t rounds, struct error *err)
 	return 0;
 }
 
+/* ---- strays ------------------------------------------------------------- */
+
+static bool is_owned(uint32_t number, void *arg)
+{
+	char **w = arg;
+
+	for (; *w; w++)
+		if ((uint32_t)atoi(*w) == number)
+			return true;
+	return false;
+}
+
+static void print_stray(const struct net_stray *stray, void *arg)
+{
+	(void)arg;
+	printf(" %s%u", stray->tap ? "tap" : "rules", stray->number);
+}
+
+/* strays [N..] | remove tap|rules N; @w ends with a NULL. */
+static int do_strays(char **w, struct error *err)
+{
+	int rc;
+
+	if (!strcmp(w[0], "remove"))
+		return answer(net_stray_remove(net, !strcmp(w[1], "tap"),
+					       (uint32_t)atoi(w[2]), err),
+			      err);
+	printf("ok");
+	rc = net_strays(net, is_owned, w + 1, print_stray, NULL, err);
+	printf("%s%s\n", rc < 0 ? " error " : "", rc < 0 ? err->msg : "");
+	return rc;
+}
+
+static bool is_about_strays(char **w, int n)
+{
+	return n > 0 && (!strcmp(w[0], "strays") ||
+			 (n == 3 && !strcmp(w[0], "remove")));
+}
+
 static void run_line(char *line)
 {
 	char *w[LINE_WORDS], *save = NULL;
@@ -263,11 +306,16 @@ static void run_line(char *line)
 	struct slot slot = { 0 };
 	int n = 0;
 
-	for (char *p = strtok_r(line, " \n", &save); p && n < LINE_WORDS;
+	for (char *p = strtok_r(line, " \n", &save); p && n < LINE_WORDS - 1;
 	     p = strtok_r(NULL, " \n", &save))
 		w[n++] = p;
+	w[n] = NULL;
 	if (n == 0)
 		return;
+	if (is_about_strays(w, n)) {
+		do_strays(w, &err);
+		return;
+	}
 	if (n > 1)
 		net_slot(net, (uint32_t)atoi(w[1]), UID_BASE, 0, &slot);
 	if (!strcmp(w[0], "attach") || !strcmp(w[0], "update")) {
@@ -365,6 +413,8 @@ int main(int argc, char **argv)
 	struct error err;
 
 	log_open("net_driver", LOG_LEVEL_INFO);
+	if (is_about_strays(argv + 1, argc - 1))
+		return do_strays(argv + 1, &err) < 0;
 	if (argc < 5)
 		return 2;
 	config.resolver_path = argv[1];

@@ -423,6 +423,92 @@ def an_engine_killed_under_load_refuses_nobody(rig):
     assert refused == 0 and answered > asked / 10
 
 
+# ---- what nobody owns ------------------------------------------------------
+
+def strays(rig, *owned):
+    return sorted(rig.net.do("strays " + " ".join(map(str, owned))).split())
+
+
+def offline(rig, line):
+    """The same of a node that does not run."""
+    return sorted(sh(rig.net.args[0], *line.split()).split()[1:])
+
+
+def litter(*numbers):
+    """What a node that forgot of a guest would leave."""
+    for n in numbers:
+        sh("ip", "tuntap", "add", f"sbx{n}", "mode", "tap")
+        nft(f'''add chain inet sandboxd p{n}
+add chain inet sandboxd s{n}
+add rule inet sandboxd s{n} goto p{n}
+add set inet sandboxd a{n} {{ type ipv4_addr; }}
+add rule inet sandboxd p{n} ip daddr @a{n} accept
+add element inet sandboxd slots {{ "sbx{n}" : goto s{n} }}''')
+
+
+@test()
+def what_is_made_ahead_or_taken_is_no_stray(rig):
+    rig.guest(0, 1, "deny +203.0.113.10")
+    rig.net.do("settle")
+    assert strays(rig, 0) == [], strays(rig, 0)
+    assert strays(rig) == ["rules0", "tap0"], strays(rig)
+    rig.net.do("detach 0")
+    assert strays(rig) == [], strays(rig)
+
+
+@test()
+def what_no_guest_owns_is_found_and_taken_away(rig):
+    g = rig.guest(0, 1, "deny +203.0.113.10")
+    rig.net.do("settle")
+    rig.net.do("mend off")
+    try:
+        litter(300)
+        assert strays(rig, 0) == ["rules300", "tap300"], strays(rig, 0)
+        for what in "rules", "tap":
+            rig.net.do(f"remove {what} 300")
+        assert strays(rig, 0) == [], strays(rig, 0)
+    finally:
+        rig.net.do("mend on")
+    assert not any("300" in line for line in sh(
+        "nft", "list", "ruleset").splitlines() if "sbx" in line)
+    assert in_ns(g, tcp, "203.0.113.10", 443)[0] == "open"
+    # A guest that the node still has, but nobody owns.
+    rig.net.do("attach 1 1 allow")
+    assert strays(rig, 0) == ["rules1", "tap1"], strays(rig, 0)
+    rig.net.do("remove rules 1")
+    assert wait_for(lambda: strays(rig, 0) == []), strays(rig, 0)
+    assert "sbx1" not in bound()
+
+
+@test()
+def what_a_node_left_that_does_not_run_is_found_and_taken_away(rig):
+    g = rig.guest(0, 1, "deny +203.0.113.10")
+    rig.net.do("settle")
+    # A node that runs keeps everybody else out.
+    assert "another" in sh(rig.net.args[0], "strays", "0", ok=False)
+    rig.net.kill()
+    try:
+        litter(301, 302)
+        found = offline(rig, "strays 0")
+        assert {"rules301", "tap301", "rules302", "tap302"} < set(found), found
+        assert not {"rules0", "tap0"} & set(found), found
+        for n in 301, 302:
+            sh(rig.net.args[0], "remove", "rules", str(n))
+            sh(rig.net.args[0], "remove", "tap", str(n))
+        found = offline(rig, "strays 0")
+        assert not any("30" in one for one in found), found
+        assert in_ns(g, tcp, "203.0.113.10", 443)[0] == "open"
+        # In use: never.
+        assert subprocess.run([rig.net.args[0], "remove", "tap", "0"],
+                              stdout=subprocess.DEVNULL).returncode == 1
+        assert "sbx0" in taps().values()
+    finally:
+        rig.net.start(sweep=False)
+        rig.net.do("attach 0 1 deny +203.0.113.10")
+        rig.net.do("sweep")
+    assert in_ns(g, tcp, "203.0.113.10", 443)[0] == "open"
+
+
 # ---- other programs --------------------------------------------------------
 
 @test(engine(careless, times=CARELESS))

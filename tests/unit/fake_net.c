@@ -192,6 +192,41 @@ size_t net_denials(struct net *net, const struct slot *slot,
 	return 1;
 }
 
+int net_strays(struct net *net, net_owned_fn owned, void *owned_arg,
+	       net_stray_fn fn, void *arg, struct error *err)
+{
+	(void)net;
+	if (world.net_is_anothers)
+		return err_set(err, ERR_CONFLICT, "another sandboxd runs here");
+	for (uint32_t i = 0; i < SLOT_MAX; i++) {
+		struct net_stray stray = { .number = i };
+
+		if (!world.attached_slots[i] || owned(i, owned_arg))
+			continue;
+		strcpy(stray.text, "2 chains");
+		fn(&stray, arg);
+		stray.tap = true;
+		fn(&stray, arg);
+	}
+	return 0;
+}
+
+int net_stray_remove(struct net *net, bool tap, uint32_t number,
+		     struct error *err)
+{
+	(void)net;
+	if (tap && world.tap_in_use)
+		return err_set(err, ERR_CONFLICT, "somebody has it open");
+	if (tap)
+		world.attached_slots[number] = false;
+	return 0;
+}
+
+bool net_tap_is_there(uint32_t number)
+{
+	return world.attached_slots[number];
+}
+
 size_t fake_net_count(void)
 {
 	size_t n = 0;

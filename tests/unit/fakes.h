@@ -51,6 +51,7 @@ struct fake_world {
 	bool clones_fail;      /* the self-test, which is then not known */
 	const char *fail_op; /* every call of this name fails */
 	bool attached_slots[SLOT_MAX];
+	bool net_is_anothers, tap_in_use;
 	uint64_t net_bytes;
 	bool net_all; /* every counter of a slot counts */
 

@@ -169,6 +169,7 @@ UNIT_TESTS += %D%/test_pool
 %C%_test_pool_SOURCES = %D%/test_pool.c $(PARCEL_SAMPLE) $(ENGINE_RIG)
 %C%_test_pool_LDADD = $(PARCEL_LIBS) $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_fsck
+%C%_test_fsck_SOURCES = %D%/test_fsck.c $(FAKES)
 %C%_test_fsck_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_netpol
 tests_unit_test_netpol_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)

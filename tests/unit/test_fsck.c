@@ -7,9 +7,11 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "engine/config.h"
 #include "engine/fsck.h"
+#include "fakes.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -78,6 +80,7 @@ static int setup(void **state)
 	struct error err;
 
 	(void)state;
+	world_reset();
 	memset(&rig, 0, sizeof(rig));
 	strcpy(rig.dir, "/tmp/sbxfsck.XXXXXX");
 	if (!mkdtemp(rig.dir))
@@ -331,6 +334,242 @@ static void a_daemon_that_runs_keeps_it_out(void **state)
 	assert_int_equal(fsck_offline(rig.config, true), 2);
 }
 
+/* ---- requests ---- */
+
+#define HOUR INT64_C(3600000)
+
+static void put_request(const char *id, const char *method,
+			const char *sandbox_id, int64_t expires_ms,
+			bool answered)
+{
+	static const uint8_t digest[REQUEST_DIGEST_LEN];
+
+	store_begin(rig.store);
+	store_request_put(rig.store, id, method, sandbox_id, digest,
+			  loop_wall_ms() + expires_ms);
+	if (answered)
+		store_request_answer(rig.store, id, (const uint8_t *)"x", 1);
+	assert_int_equal(store_commit(rig.store, NULL), 0);
+}
+
+static void put_sandbox(const char *id, enum sandbox_state state, int64_t slot)
+{
+	Spec spec = SANDBOX__NODE__V1__CREATE_SANDBOX_REQUEST__INIT;
+	struct sandbox_row row = { .state = state, .slot = slot,
+				   .spec = &spec };
+
+	strcpy(row.id, id);
+	if (slot >= 0)
+		strcpy(row.uuid, UUID);
+	store_begin(rig.store);
+	store_sandbox_put(rig.store, &row);
+	assert_int_equal(store_commit(rig.store, NULL), 0);
+}
+
+/* When a daemon worked on it last. */
+static void put_event(int64_t ago_ms)
+{
+	struct store_event event = { .type = "node.stopping",
+				     .time_ms = loop_wall_ms() - ago_ms,
+				     .data = (const uint8_t *)"",
+				     .data_len = 0 };
+
+	store_begin(rig.store);
+	store_event_add(rig.store, &event);
+	assert_int_equal(store_commit(rig.store, NULL), 0);
+}
+
+static bool has_request(const char *id)
+{
+	struct store_request r;
+	int found = store_request_get(rig.store, id, &r, NULL);
+
+	assert_true(found >= 0);
+	if (found)
+		free(r.answer);
+	return found;
+}
+
+/* What is told of this name in a directory; "" nothing. */
+static const char *told(const char *dir, const char *name)
+{
+	const struct fsck_report *r = &rig.f.report;
+
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->problems[i].dir, dir) &&
+		    !strcmp(r->problems[i].name, name))
+			return fsck_kind_str(r->problems[i].kind);
+	return "";
+}
+
+static void check_requests(int64_t alive_ago_ms)
+{
+	struct error err;
+	int64_t now = loop_wall_ms();
+
+	fsck_fini(&rig.f);
+	rig.f.state_dir = rig.dir;
+	assert_int_equal(fsck_requests(&rig.f, rig.store, now,
+				       now - alive_ago_ms, &err),
+			 0);
+}
+
+static void requests_that_are_as_they_should_be_are_not_told(void **state)
+{
+	(void)state;
+	put_sandbox("a", SBX_RUNNING, -1);
+	put_sandbox("dead", SBX_TERMINATED, -1);
+	put_request("r1", "CreateSandbox", "a", 20 * HOUR, true);
+	put_request("r2", "PauseSandbox", "a", 24 * HOUR, false);
+	put_request("r3", "TerminateSandbox", "dead", 3 * HOUR, true);
+	/* Repeated a day later, when it was forgotten. */
+	put_request("r4", "TerminateSandbox", "gone", 3 * HOUR, true);
+	/* Not about a sandbox at all. */
+	put_request("r5", "ImportImage", "debian:12", 3 * HOUR, false);
+	put_request("r6", "BuildTemplate", "", 3 * HOUR, true);
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 0);
+}
+
+static void requests_about_nobody_are_told(void **state)
+{
+	(void)state;
+	put_sandbox("a", SBX_RUNNING, -1);
+	put_request("r1", "CreateSandbox", "gone", 20 * HOUR, true);
+	put_request("r2", "PauseSandbox", "gone", 20 * HOUR, false);
+	put_request("r3", "TerminateSandbox", "gone", 20 * HOUR, false);
+	check_requests(0);
+	assert_string_equal(told("requests", "r1"), "dangling");
+	assert_string_equal(told("requests", "r2"), "dangling");
+	assert_string_equal(told("requests", "r3"), "dangling");
+}
+
+static void requests_older_than_their_life_are_told_once_a_daemon_saw_them(
+	void **state)
+{
+	(void)state;
+	put_request("old", "BuildTemplate", "", -2 * HOUR, true);
+	put_request("just", "BuildTemplate", "", -HOUR / 2, true);
+	/* Nobody was there to forget it. */
+	check_requests(3 * HOUR);
+	assert_int_equal(rig.f.report.n, 0);
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 1);
+	assert_string_equal(told("requests", "old"), "leftover");
+}
+
+static void requests_that_make_no_sense_are_told(void **state)
+{
+	(void)state;
+	put_request("a b", "BuildTemplate", "", HOUR, true);
+	put_request("", "BuildTemplate", "", HOUR, true);
+	put_request("far", "BuildTemplate", "", 60 * 24 * HOUR, true);
+	put_request("none", "", "", HOUR, true);
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 4);
+	assert_string_equal(told("requests", "a b"), "damaged");
+	assert_string_equal(told("requests", "far"), "damaged");
+	assert_string_equal(told("requests", "none"), "damaged");
+}
+
+static void a_repair_forgets_odd_requests_and_no_others(void **state)
+{
+	(void)state;
+	put_meta();
+	put_event(0);
+	put_sandbox("a", SBX_PAUSED, -1);
+	put_template("tpl_1");
+	make("templates/tpl_1");
+	put_request("good", "CreateSandbox", "a", HOUR, true);
+	put_request("old", "BuildTemplate", "", -2 * HOUR, true);
+	put_request("lost", "CreateSandbox", "gone", 3 * HOUR, true);
+	assert_int_equal(offline(false), 1);
+	assert_true(has_request("old") && has_request("lost"));
+	offline(true);
+	assert_false(has_request("old") || has_request("lost"));
+	assert_true(has_request("good"));
+}
+
+/* ---- the network ---- */
+
+static void taps_and_rules_that_no_row_owns_are_told_and_taken_away(
+	void **state)
+{
+	(void)state;
+	put_meta();
+	put_template("tpl_1");
+	put_sandbox("a", SBX_RUNNING, 3);
+	make("guests/" UUID);
+	world.attached_slots[3] = world.attached_slots[4] = true;
+	offline(false);
+	assert_true(world.attached_slots[4]);
+	world.tap_in_use = true;
+	offline(true);
+	assert_true(world.attached_slots[4]);
+	world.tap_in_use = false;
+	offline(true);
+	assert_false(world.attached_slots[4]);
+	assert_true(world.attached_slots[3]);
+}
+
+static void a_new_database_takes_no_tap_away(void **state)
+{
+	(void)state;
+	world.attached_slots[4] = true;
+	assert_int_equal(offline(true), 1);
+	assert_true(world.attached_slots[4]);
+}
+
+static void the_network_of_another_node_is_not_looked_at(void **state)
+{
+	(void)state;
+	put_meta();
+	put_template("tpl_1");
+	make("templates/tpl_1");
+	offline(true); /* marks the template */
+	world.attached_slots[4] = world.net_is_anothers = true;
+	assert_int_equal(offline(true), 0);
+	assert_true(world.attached_slots[4]);
+}
+
+static bool lives(const char *uuid)
+{
+	return !strcmp(uuid, UUID);
+}
+
+static bool is_three(uint32_t number, void *arg)
+{
+	(void)arg;
+	return number == 3;
+}
+
+static void a_guest_that_runs_without_its_tap_is_told(void **state)
+{
+	struct sandbox_row a = { .id = "a", .state = SBX_RUNNING, .slot = 3,
+				 .uuid = UUID },
+			   b = { .id = "b", .state = SBX_RUNNING, .slot = 3,
+				 .uuid = "dead" },
+			   c = { .id = "c", .state = SBX_PAUSED, .slot = -1 };
+	struct error err;
+
+	(void)state;
+	fsck_add_sandbox(&rig.f, &a);
+	fsck_add_sandbox(&rig.f, &b);
+	fsck_add_sandbox(&rig.f, &c);
+	assert_int_equal(fsck_network(&rig.f, NULL, is_three, NULL, lives,
+				      &err),
+			 0);
+	assert_int_equal(rig.f.report.n, 1);
+	assert_string_equal(told("taps", "sbx3"), "missing");
+	world.attached_slots[3] = true;
+	fsck_fini(&rig.f);
+	fsck_add_sandbox(&rig.f, &a);
+	assert_int_equal(fsck_network(&rig.f, NULL, is_three, NULL, lives,
+				      &err),
+			 0);
+	assert_int_equal(rig.f.report.n, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -347,6 +586,15 @@ int main(int argc, char **argv)
 		T(a_new_or_foreign_database_repairs_nothing),
 		T(without_a_database_nothing_is_checked_and_none_made),
 		T(a_daemon_that_runs_keeps_it_out),
+		T(requests_that_are_as_they_should_be_are_not_told),
+		T(requests_about_nobody_are_told),
+		T(requests_older_than_their_life_are_told_once_a_daemon_saw_them),
+		T(requests_that_make_no_sense_are_told),
+		T(a_repair_forgets_odd_requests_and_no_others),
+		T(taps_and_rules_that_no_row_owns_are_told_and_taken_away),
+		T(a_new_database_takes_no_tap_away),
+		T(the_network_of_another_node_is_not_looked_at),
+		T(a_guest_that_runs_without_its_tap_is_told),
 	};
 
 	if (argc > 1)

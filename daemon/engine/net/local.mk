@@ -15,6 +15,7 @@ libengine_a_SOURCES += \
 	%D%/net_rule.c \
 	%D%/net_sockets.c %D%/net_sockets.h \
 	%D%/net_splice.c \
+	%D%/net_strays.c \
 	%D%/net_taps.c %D%/net_taps.h \
 	%D%/net_watch.c %D%/net_watch.h \
 	%D%/netpol.h \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net_priv.h - what net.c, net_names.c and net_repair.c share */
+/* net_priv.h - what the files of struct net share */
 #ifndef ENGINE_NET_PRIV_H
 #define ENGINE_NET_PRIV_H
 
@@ -18,6 +18,7 @@ struct net_taps;
 struct net_watch;
 struct nft;
 struct nft_batch;
+struct nft_got_elem;
 struct resolver_learn;
 struct resolver_link;
 struct splice_link;
@@ -142,6 +143,12 @@ void net_splice_recheck(struct net *net, uint32_t slot);
 void net_splice_cut(struct net *net, uint32_t slot);
 
 /* ---- net_repair.c ---- */
+
+/* The first part of an element's key: an interface, or a number that stands for
+ * one.
+ */
+bool net_key_tap(const struct netpol_keyed *set, const struct nft_got_elem *e,
+		 char ret[IFNAMSIZ]);
 
 /* Takes stock of what there is, and makes the base rules. */
 int net_filter_open(struct net *net, struct error *err);

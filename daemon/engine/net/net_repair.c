@@ -364,9 +364,8 @@ static bool is_stale(const struct net *net, const char *name, uint32_t *ret)
 	       (*ret >= net->config.slots || !net->slots[*ret]);
 }
 
-/* The key's first part: an interface, or a number that stands for one. */
-static bool key_tap(const struct netpol_keyed *set,
-		    const struct nft_got_elem *e, char ret[IFNAMSIZ])
+bool net_key_tap(const struct netpol_keyed *set, const struct nft_got_elem *e,
+		 char ret[IFNAMSIZ])
 {
 	uint32_t mark, address, hash, number;
 	unsigned int group;
@@ -397,7 +396,7 @@ static void stale_elem(const struct nft_got_elem *e, void *arg)
 	struct nft_elem del = { .key = e->key, .key_len = e->key_len };
 	uint32_t number;
 
-	if (!key_tap(stale->set, e, name))
+	if (!net_key_tap(stale->set, e, name))
 		return;
 	if (!is_stale(stale->net, name, &number))
 		return;

@@ -418,6 +418,16 @@ void net_taps_give(struct net_taps *t, uint32_t number)
 	pthread_mutex_unlock(&t->lock);
 }
 
+bool net_taps_has(struct net_taps *t, uint32_t number)
+{
+	bool has;
+
+	pthread_mutex_lock(&t->lock);
+	has = number < t->slots && t->taps[number].state != TAP_NONE;
+	pthread_mutex_unlock(&t->lock);
+	return has;
+}
+
 void net_taps_begin(struct net_taps *t)
 {
 	t->begun = true;

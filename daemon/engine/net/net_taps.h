@@ -50,6 +50,9 @@ int net_taps_take(struct net_taps *taps, const struct slot *slot,
  */
 void net_taps_give(struct net_taps *taps, uint32_t number);
 
+/* It is made or taken away by this, or is a guest's. */
+bool net_taps_has(struct net_taps *taps, uint32_t number);
+
 /* Begin to make taps ahead: once it is known which are guests'. */
 void net_taps_begin(struct net_taps *taps);
 
