@@ -84,7 +84,7 @@ static void destroyed(struct hv_call *call, int rc, const struct error *err)
 		task_next(t);
 		return;
 	}
-	snprintf(sb->row.reason, sizeof(sb->row.reason), "%.80s: %.40s",
+	snprintf(sb->row.reason, sizeof(sb->row.reason), "%.40s: %.80s",
 		 sb->end_reason, err->msg);
 	if (t->tries++ == 0)
 		log_warn("sandbox '%s': %s; trying again", sb->row.id,

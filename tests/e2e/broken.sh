@@ -49,6 +49,49 @@ test_a_qemu_that_hangs_blocks_nobody_and_is_terminated() {
     ! kill -0 "$qemu" 2>/dev/null
 }
 
+# A cgroup in which processes are held uninterruptibly; its path in $freezer.
+make_freezer() {
+    freezer=/sys/fs/cgroup/freezer
+    [ -f $freezer/cgroup.procs ] || {
+        freezer=$work/freezer
+        mkdir -p "$freezer"
+        mount -t cgroup -o freezer none "$freezer" 2>/dev/null || skip "the kernel has no freezer of old"
+        echo "$freezer" >"$work/mounted"
+    }
+    freezer=$freezer/sbxe2e$$
+    mkdir "$freezer"
+}
+
+test_a_qemu_that_the_kernel_holds_is_told_and_ended_when_it_lets_go() {
+    local well qemu rc=0 freezer
+    make_freezer
+    create --memory 2048
+    well=$id
+    create --memory 2048
+    qemu=$(qemu_of "$id")
+    echo "$qemu" >"$freezer/cgroup.procs"
+    echo FROZEN >"$freezer/freezer.state"
+    {
+        wait_for 10 grep -q 'State:.D ' "/proc/$qemu/status" &&
+            wait_for 15 told "$id" sandbox.error AGENT_SILENT &&
+            ends_in 6 "$ctl" terminate "$id" 2>"$work/held" &&
+            expect SANDBOX_STATE_TERMINATING "$(state_of "$id")" &&
+            "$ctl" --json get "$id" | json stateReason >>"$work/held" &&
+            cat "$work/held" &&
+            grep -q 'it is ending, not ended: REQUESTED: its QEMU does not end: .*D' "$work/held" &&
+            kill -0 "$qemu" &&
+            ends_in 10 "$ctl" exec "$well" -- true &&
+            ends_in 2 "$ctl" --json list >/dev/null
+    } || rc=1
+    echo THAWED >"$freezer/freezer.state"
+    wait_for 30 is_terminated "$id" || rc=2
+    wait_for 10 sh -c "! kill -0 $qemu 2>/dev/null" || rc=3
+    echo "# held: $(tail -n 1 "$work/held")"
+    rmdir "$freezer"
+    [ ! -f "$work/mounted" ] || umount "$(cat "$work/mounted")"
+    expect 0 "$rc"
+}
+
 test_a_guest_that_panics_is_seen_and_told() {
     create --memory 2048
     local well=$id

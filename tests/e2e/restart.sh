@@ -39,6 +39,58 @@ test_a_paused_sandbox_survives_a_killed_daemon() {
     expect kept "$("$ctl" exec "$id" -- cat /root/f)"
 }
 
+# As `systemctl reload` does it.
+test_a_reload_takes_what_may_change_and_refuses_what_is_wrong() {
+    local conf=$NODE_STATE/sandboxd.conf.d/90-e2e.conf rc=0
+    label() { "$ctl" --json node | json labels.e2e; }
+    node_status
+    mkdir -p "${conf%/*}"
+    printf '[node]\nlabel.e2e = one\n' >"$conf"
+    kill -HUP "$pid"
+    wait_for 10 sh -c "'$ctl' --json node | grep -q '\"e2e\": *\"one\"'" || rc=1
+    printf '[node]\nlabel.e2e = two\nno_such_key = 1\n' >"$conf"
+    kill -HUP "$pid"
+    wait_for 10 grep -q 'stays as it was.*no_such_key' "$NODE_STATE/log" || rc=2
+    expect one "$(label)" || rc=3
+    rm -f "$conf"
+    kill -HUP "$pid"
+    wait_for 10 sh -c "! '$ctl' --json node | grep -q '\"e2e\"'" || rc=4
+    expect "$pid" "$(cat "$NODE_STATE/run/sandboxd.pid")" || rc=5
+    expect 0 "$rc"
+}
+
+# What systemd hears of it.
+test_the_service_manager_is_told_of_start_life_and_end() {
+    local ear rc=0
+    create --memory 2048
+    python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+while True:
+    print(s.recv(4096).decode().replace("\n", " "), flush=True)' "$work/notify" >"$work/heard" &
+    ear=$!
+    wait_for 10 test -S "$work/notify"
+    NOTIFY_SOCKET=$work/notify WATCHDOG_USEC=2000000 \
+        "$top/scripts/node" restart --state "$NODE_STATE" >/dev/null 2>&1
+    node_status
+    wait_for 10 grep -q READY=1 "$work/heard" || rc=1
+    # Twice after the one that comes with READY.
+    wait_for 10 sh -c "[ \$(grep -c '^WATCHDOG=1' '$work/heard') -ge 2 ]" || rc=2
+    kill -HUP "$pid"
+    wait_for 10 grep -q RELOADING=1 "$work/heard" || rc=3
+    # It hands its guests over, in time.
+    kill -TERM "$pid"
+    wait_for 20 sh -c "! kill -0 $pid 2>/dev/null" || rc=4
+    grep -q STOPPING=1 "$work/heard" || rc=5
+    kill "$ear"
+    "$top/scripts/node" restart --state "$NODE_STATE" >/dev/null 2>&1
+    node_status
+    wait_for 30 "$ctl" exec "$id" -- true || rc=6
+    cat "$work/heard"
+    expect 0 "$rc"
+}
+
 # fsck_off [OPTION..] - while no daemon runs; its report in $work/fsck
 fsck_off() { "$build/sandboxd" --config "$NODE_STATE/sandboxd.conf" --fsck "$@" >"$work/fsck" 2>&1; }
 

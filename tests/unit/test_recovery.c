@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +48,77 @@ static void guests_live_through_a_restart(void **state)
 		rig_tick();
 	assert_nothing_but(1, 1);
 	assert_true(rig_resume("b"));
+}
+
+/* One that ran, one that was paused, one that ran and can be resumed, one whose
+ * creation was cut off, and a waiting clone; then the host starts anew.
+ */
+static void reboot(const char *settings)
+{
+	assert_true(rig_create("ran"));
+	assert_true(rig_create("paused"));
+	assert_true(rig_pause("paused"));
+	assert_true(rig_create("saved"));
+	assert_true(rig_pause("saved"));
+	assert_true(rig_resume("saved"));
+	world.calls = 0;
+	world.die_at = 4;
+	rig_create("cut");
+	assert_true(rig.dead);
+	world.die_at = 0;
+	store_begin(rig.e->store);
+	store_meta_set(rig.e->store, "boot_id", "another");
+	assert_int_equal(store_commit(rig.e->store, NULL), 0);
+	rig_stop();
+	world.n_guests = 0;
+	for (size_t i = 0; i < SLOT_MAX; i++)
+		world.attached_slots[i] = false;
+	strcpy(rig.settings, settings);
+	rig_start();
+	rig_settle();
+}
+
+static const char *reason_of(const char *id)
+{
+	return sandbox_find(&rig.e->sandboxes, id)->row.reason;
+}
+
+static void after_a_reboot_what_ran_has_ended_and_what_was_paused_is(
+	void **state)
+{
+	(void)state;
+	reboot("[node]\npause_after_reboot = no\n");
+	assert_int_equal(rig_state("ran"), SBX_TERMINATED);
+	assert_string_equal(reason_of("ran"), "HOST_REBOOT");
+	assert_int_equal(rig_state("saved"), SBX_TERMINATED);
+	assert_string_equal(reason_of("saved"), "HOST_REBOOT");
+	assert_int_equal(rig_state("paused"), SBX_PAUSED);
+	assert_int_equal(rig_state("cut"), SBX_NONE);
+	assert_non_null(strstr(rig_event("sandbox.terminated"),
+			       "reason=HOST_REBOOT"));
+	assert_nothing_but(0, 1);
+	assert_true(rig_resume("paused"));
+	assert_true(rig_terminate("paused"));
+	rig_settle();
+	assert_nothing_but(0, 0);
+}
+
+static void after_a_reboot_what_has_a_snapshot_is_paused_if_wanted(void **state)
+{
+	(void)state;
+	reboot("[node]\npause_after_reboot = yes\n");
+	assert_int_equal(rig_state("ran"), SBX_TERMINATED);
+	assert_int_equal(rig_state("paused"), SBX_PAUSED);
+	assert_int_equal(rig_state("saved"), SBX_PAUSED);
+	assert_string_equal(reason_of("saved"), "HOST_REBOOT");
+	assert_non_null(strstr(rig_event("sandbox.paused"),
+			       "reason=HOST_REBOOT"));
+	assert_nothing_but(0, 2);
+	assert_true(rig_resume("saved"));
+	assert_true(rig_terminate("saved"));
+	assert_true(rig_terminate("paused"));
+	rig_settle();
+	assert_nothing_but(0, 0);
 }
 
 /* Front, or the engine before, may have frozen it and not lived to thaw it. */
@@ -159,6 +231,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(a_guest_that_is_gone_is_noticed),
 		T(guests_live_through_a_restart),
+		T(after_a_reboot_what_ran_has_ended_and_what_was_paused_is),
+		T(after_a_reboot_what_has_a_snapshot_is_paused_if_wanted),
 		T(whoever_is_attached_again_is_thawed),
 		T(a_death_anywhere_is_recovered_from),
 		T(an_old_guest_of_nobody_is_swept_only_by_a_used_database),

@@ -38,6 +38,10 @@
 
 #define AGENT_PORT	 1024
 #define CONNECT_WAIT_MS	 5000
+/* Whoever terminates is told what holds it when this has passed; then it is tried
+ * again.
+ */
+#define KILL_WAIT_MS 3000
 #define CONNECT_PAUSE_MS 20
 #define NOTICE_WAIT_MS	 500
 #define WORKERS_MAX	 8
@@ -144,8 +148,11 @@ static int guest_open_agent(struct hv *hv, const struct guest_spec *spec,
 	return 0;
 }
 
-/* End the process, with or without libvirt. 1: there was one; 0; -1. */
-static int kill_process(const char *uuid, struct error *err)
+/* End the process, with or without libvirt. 1: there was one; 0; -1: it did not
+ * end within @wait_ms, and why.
+ */
+static int kill_process(const char *uuid, unsigned int wait_ms,
+			struct error *err)
 {
 	struct qemu_proc proc = QEMU_PROC_NONE;
 	int r = qemu_proc_open(uuid, (uid_t)-1, &proc);
@@ -157,18 +164,18 @@ static int kill_process(const char *uuid, struct error *err)
 		return 0;
 	r = qemu_proc_kill(&proc);
 	if (r == 0)
-		r = qemu_proc_wait(&proc, GUEST_GONE_WAIT_MS);
+		r = qemu_proc_wait(&proc, wait_ms);
 	qemu_proc_describe(&proc, how, sizeof(how));
 	qemu_proc_close(&proc);
 	if (r < 0)
 		return err_set(err, ERR_UNAVAILABLE,
-			       "guest '%s' does not end: %s", uuid, how);
+			       "its QEMU does not end: %s", how);
 	return 1;
 }
 
 int hv_guest_end(const char *uuid, struct error *err)
 {
-	return kill_process(uuid, err) < 0 ? -1 : 0;
+	return kill_process(uuid, GUEST_GONE_WAIT_MS, err) < 0 ? -1 : 0;
 }
 
 /* Until libvirt has cleaned up after a guest that has no process any more. It
@@ -209,13 +216,13 @@ int hv_guest_destroy(struct hv *hv, const char *uuid, struct error *err)
 {
 	struct error lost = { 0 };
 
-	if (kill_process(uuid, err) < 0)
+	if (kill_process(uuid, KILL_WAIT_MS, err) < 0)
 		return -1;
 	if (forget_domain(of(hv), uuid, &lost) == 0)
 		return 0;
 	if (lost.code == ERR_UNAVAILABLE) {
 		/* It may have been starting just now: look once more. */
-		return kill_process(uuid, err) < 0 ? -1 : 0;
+		return kill_process(uuid, KILL_WAIT_MS, err) < 0 ? -1 : 0;
 	}
 	if (err)
 		*err = lost;
