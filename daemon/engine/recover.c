@@ -213,7 +213,7 @@ static void decided(struct engine *e)
 /* Its row is written; what it leaves on the host goes on its own. */
 static void undo_create(struct engine *e, struct sandbox *sb)
 {
-	char uuid[HV_UUID_SIZE];
+	char uuid[HV_UUID_SIZE], request_id[REQUEST_ID_MAX + 1];
 	int64_t slot = sb->row.slot;
 	struct error err;
 
@@ -225,6 +225,9 @@ static void undo_create(struct engine *e, struct sandbox *sb)
 			     { "code", "UNAVAILABLE" },
 			     { "message", "the node was restarted" }));
 	store_sandbox_remove(e->store, sb->row.id);
+	if (store_request_pending(e->store, "CreateSandbox", sb->row.id,
+				  request_id))
+		store_request_remove(e->store, request_id);
 	if (event_commit(e, &err) < 0)
 		log_err("sandbox '%s': %s", sb->row.id, err.msg);
 	account_drop(sb);

@@ -396,7 +396,9 @@ static void p3_headers_of_a_call_that_was_never_made_end_the_link(void **state)
 
 static void p1_garbage_after_a_good_start_ends_the_link(void **state)
 {
-	expect_broken(*state, "\xff\xff\xff GET / HTTP/1.1\r\n\r\n", 24);
+	static const char text[] = "\xff\xff\xff GET / HTTP/1.1\r\n\r\n";
+
+	expect_broken(*state, text, sizeof(text) - 1);
 }
 
 /* More than anybody asked for, and none of ours is read. */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/loop.h"
 #include "engine_rig.h"
 
 #include <stdio.h>
@@ -48,6 +49,37 @@ static void guests_live_through_a_restart(void **state)
 		rig_tick();
 	assert_nothing_but(1, 1);
 	assert_true(rig_resume("b"));
+}
+
+static void note_odd(const char *request_id, enum store_odd why, void *arg)
+{
+	(void)request_id;
+	(void)why;
+	++*(unsigned int *)arg;
+}
+
+static void a_create_that_is_undone_leaves_no_request(void **state)
+{
+	struct store_request r;
+	unsigned int odd = 0;
+
+	(void)state;
+	world.calls = 0;
+	world.die_at = 4;
+	rig_create_once("a", "r1");
+	assert_true(rig.dead);
+	world.die_at = 0;
+	rig_stop();
+	rig_start();
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_NONE);
+	assert_int_equal(store_requests_odd(rig.e->store, loop_wall_ms(),
+					    loop_wall_ms(), 10, note_odd, &odd,
+					    NULL),
+			 0);
+	assert_int_equal(odd, 0);
+	assert_int_equal(store_request_get(rig.e->store, "r1", &r, NULL), 0);
+	assert_true(rig_create_once("a", "r1"));
 }
 
 /* One that ran, one that was paused, one that ran and can be resumed, one whose
@@ -231,6 +263,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(a_guest_that_is_gone_is_noticed),
 		T(guests_live_through_a_restart),
+		T(a_create_that_is_undone_leaves_no_request),
 		T(after_a_reboot_what_ran_has_ended_and_what_was_paused_is),
 		T(after_a_reboot_what_has_a_snapshot_is_paused_if_wanted),
 		T(whoever_is_attached_again_is_thawed),
