@@ -120,6 +120,7 @@ void rpc_hello(struct rpc *rpc, const uint8_t *data, size_t len)
 	msg.kernel_release = un.release;
 	msg.configured = id->configured;
 	msg.generation = id->changes;
+	msg.monotonic_ns = machine_monotonic_ns();
 	rpc_open_connection(rpc);
 	rpc_reply(rpc, &msg.base);
 }
@@ -254,7 +255,7 @@ static void set_machine(struct configuring *c,
 	memcpy(net.gateway_mac, rq->gateway_mac, sizeof(net.gateway_mac));
 	if (msg->time &&
 	    machine_set_clock(msg->time->seconds, (uint32_t)msg->time->nanos,
-			      &err) < 0)
+			      msg->time_at_ns, &err) < 0)
 		warn(c, &err);
 	if (msg->entropy.len &&
 	    machine_add_entropy(msg->entropy.data, msg->entropy.len, &err) < 0)

@@ -42,6 +42,7 @@
 #define EXT4_SB_AT	   1024
 #define EXT4_SB_SIZE	   1024
 #define EXT4_MAGIC	   0xef53
+#define NS_PER_S	   1000000000ull
 
 static const struct {
 	const char *path;
@@ -65,10 +66,26 @@ static uint32_t le32(const uint8_t *p)
 	return le16(p) | le16(p + 2) << 16;
 }
 
-int machine_set_clock(int64_t seconds, uint32_t nanos, struct error *err)
+uint64_t machine_monotonic_ns(void)
 {
-	struct timespec ts = { .tv_sec = seconds, .tv_nsec = nanos };
+	struct timespec ts;
 
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+int machine_set_clock(int64_t seconds, uint32_t nanos, uint64_t at_ns,
+		      struct error *err)
+{
+	uint64_t now_ns = machine_monotonic_ns();
+	uint64_t ns = nanos;
+	struct timespec ts;
+
+	/* A reading from the future is none of ours. */
+	if (at_ns && at_ns < now_ns)
+		ns += now_ns - at_ns;
+	ts.tv_sec = seconds + (time_t)(ns / NS_PER_S);
+	ts.tv_nsec = (long)(ns % NS_PER_S);
 	if (clock_settime(CLOCK_REALTIME, &ts) < 0)
 		return err_sys(err, errno, "set the clock");
 	return 0;

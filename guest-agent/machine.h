@@ -15,7 +15,14 @@
 
 #include "sandbox/agent/v1/agent.pb-c.h"
 
-int machine_set_clock(int64_t seconds, uint32_t nanos, struct error *err);
+/* CLOCK_MONOTONIC. */
+uint64_t machine_monotonic_ns(void);
+
+/* Set the wall clock to what it is now if it was that when CLOCK_MONOTONIC was
+ * @at_ns; 0: if it is that now.
+ */
+int machine_set_clock(int64_t seconds, uint32_t nanos, uint64_t at_ns,
+		      struct error *err);
 
 /* Mix in, credit, and reseed the generator: two clones draw different bytes
  * from here on.

@@ -34,6 +34,7 @@
 #include "base/str.h"
 #include "front/exits.h"
 #include "front/front.h"
+#include "front/guest_clock.h"
 #include "front/wire.h"
 #include "sandbox/agent/v1/agent.pb-c.h"
 
@@ -50,6 +51,7 @@
 #define VERSION_TEXT_MAX  64
 #define UNARY_ANSWER_MAX  (64u << 10)
 #define WARNINGS_MAX	  8
+#define NS_PER_S	  1000000000
 
 enum link_state {
 	LINK_CONNECTING, /* the transport is not in step yet */
@@ -68,7 +70,7 @@ struct agent_link {
 	struct grpc_conn *conn;
 	sd_event_source *deadline;
 	uint64_t deadline_ms;
-	uint64_t hello_ms; /* when Hello was sent */
+	struct guest_clock clock;
 	uint64_t attach_id;
 	Sandbox__Ipc__V1__AttachAgent *attach; /* until READY */
 	Sandbox__Agent__V1__HelloResponse *hello;
@@ -476,23 +478,26 @@ static void on_configured(struct agent_link *link, const struct grpc_status *st,
 	become_ready(link);
 }
 
-/* The clock that the guest is to have when this arrives: what came from the
- * engine is as old as attaching took. Half of a call's way there and back is
- * the best guess of the way there; Hello was such a call.
- */
+static int64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+/* What came from the engine is as old as attaching took. */
 static void set_time(struct agent_link *link)
 {
-	Google__Protobuf__Timestamp *t = link->attach->configure->time;
-	struct timespec now;
+	Sandbox__Agent__V1__ConfigureRequest *m = link->attach->configure;
 	int64_t ns;
 
-	if (!t)
+	if (!m->time)
 		return;
-	clock_gettime(CLOCK_REALTIME, &now);
-	ns = now.tv_nsec +
-	     (int64_t)(loop_now_ms() - link->hello_ms) * 1000000 / 2;
-	t->seconds = now.tv_sec + ns / 1000000000;
-	t->nanos = (int32_t)(ns % 1000000000);
+	ns = guest_clock_time(&link->clock, clock_ns(CLOCK_REALTIME),
+			      &m->time_at_ns);
+	m->time->seconds = ns / NS_PER_S;
+	m->time->nanos = (int32_t)(ns % NS_PER_S);
 }
 
 static void configure(struct agent_link *link)
@@ -508,6 +513,8 @@ static void configure(struct agent_link *link)
 		  time_left(link), on_configured, NULL, &why) < 0)
 		link_fail(link, &why);
 }
+
+static void say_hello(struct agent_link *link);
 
 static void on_hello(struct agent_link *link, const struct grpc_status *st,
 		     ProtobufCMessage *answer, void *arg)
@@ -525,6 +532,13 @@ static void on_hello(struct agent_link *link, const struct grpc_status *st,
 		link_broken(link, "it speaks another version");
 		return;
 	}
+	if (guest_clock_answer(&link->clock,
+			       (uint64_t)clock_ns(CLOCK_MONOTONIC),
+			       clock_ns(CLOCK_REALTIME), m->monotonic_ns) &&
+	    link->attach->configure) {
+		say_hello(link);
+		return;
+	}
 	link->hello = xcalloc(1, sizeof(*link->hello));
 	sandbox__agent__v1__hello_response__init(link->hello);
 	link->hello->agent_version = xstrdup(m->agent_version);
@@ -536,18 +550,15 @@ static void on_hello(struct agent_link *link, const struct grpc_status *st,
 		become_ready(link);
 }
 
-static void on_ready(struct grpc_io *io, void *arg)
+static void say_hello(struct agent_link *link)
 {
 	Sandbox__Agent__V1__HelloRequest m =
 		SANDBOX__AGENT__V1__HELLO_REQUEST__INIT;
 	_cleanup_free_ uint8_t *buf = NULL;
-	struct agent_link *link = arg;
 	struct grpc_status why;
 	size_t len;
 
-	(void)io;
-	link->state = LINK_HELLO;
-	link->hello_ms = loop_now_ms();
+	guest_clock_ask(&link->clock, (uint64_t)clock_ns(CLOCK_MONOTONIC));
 	m.protocol_version = PROTOCOL_VERSION;
 	m.nonce = link->attach->nonce;
 	buf = wire_pack(&m.base, &len);
@@ -555,6 +566,15 @@ static void on_ready(struct grpc_io *io, void *arg)
 		  &sandbox__agent__v1__hello_response__descriptor,
 		  time_left(link), on_hello, NULL, &why) < 0)
 		link_fail(link, &why);
+}
+
+static void on_ready(struct grpc_io *io, void *arg)
+{
+	struct agent_link *link = arg;
+
+	(void)io;
+	link->state = LINK_HELLO;
+	say_hello(link);
 }
 
 static const struct grpc_io_ops io_ops = { .ready = on_ready,

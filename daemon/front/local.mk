@@ -15,6 +15,7 @@ libfront_a_SOURCES = \
 	%D%/exits.c %D%/exits.h \
 	%D%/files.c \
 	%D%/front.c %D%/front.h \
+	%D%/guest_clock.c %D%/guest_clock.h \
 	%D%/health.c %D%/health.h \
 	%D%/label.h \
 	%D%/listener.c %D%/listener.h \
