@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "engine/hv/hv_whole.h"
+#include "engine/hv/hv_whole_save.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hv_guest.h - the parts that hv_libvirt.c is made of share this
+/* hv_guest.h - what every operation on a guest needs: where it is, and its end
  *
- * hv_libvirt.c has the object and the small operations, hv_start.c brings
- * guests up, hv_save.c writes snapshots and templates.
+ * Above this stand, each calling those before it: hv_whole.c and hv_start.c,
+ * which bring guests up; hv_saving.c, hv_whole_save.c, hv_save.c and hv_merge.c,
+ * which write snapshots and templates; hv_selftest.c; and hv_libvirt.c, which
+ * has the object and the small operations. All block: worker threads.
  */
 #ifndef ENGINE_HV_GUEST_H
 #define ENGINE_HV_GUEST_H
@@ -22,7 +24,6 @@ struct snapshot_platform;
 #define GUEST_EMPTY_RAM	  "empty.ram" /* memory of a guest without template */
 #define GUEST_AGENT_SOCK  "agent.sock"
 #define GUEST_RESTORE_FILE "restore.save" /* what libvirt is given, for a moment */
-#define GUEST_GONE_WAIT_MS 5000
 /* libvirtd serves 5 requests of a client at a time and then reads nothing more
  * from it, not even that it is alive: after 30 s it cuts the connection. Starts
  * may take long (AppArmor compiles a profile for each), so some room is left.
@@ -45,16 +46,6 @@ struct hv_libvirt {
 	sem_t starts; /* HV_STARTS_MAX of them at once */
 };
 
-/* hv_start.c: see struct hv_ops. */
-int hv_guest_start(struct hv *hv, const struct guest_spec *spec,
-		   const char *template_dir, const char *snapshot_dir,
-		   bool hold, struct error *err);
-int hv_guest_release(struct hv *hv, const struct guest_spec *spec,
-		     const char *template_dir, const char *snapshot_dir,
-		     struct error *err);
-int hv_guest_wake(struct hv *hv, const struct guest_spec *spec,
-		  const char *snapshot_dir, struct error *err);
-
 /* The guest's directory, checked to be one; a descriptor or -1. */
 int hv_guest_open_dir(const struct guest_spec *spec, struct error *err);
 
@@ -76,32 +67,10 @@ void hv_guest_platform(const struct hv_libvirt *lv,
 void hv_guest_ram_path(const struct guest_spec *spec, const char *template_dir,
 		       char ret[PATH_MAX]);
 
-/* hv_save.c */
-int hv_guest_save(struct hv *hv, const struct guest_spec *spec,
-		  const char *template_dir, const char *snapshot_dir,
-		  bool keep_running, uint64_t *ret_bytes,
-		  struct hv_progress *progress, struct error *err);
-int hv_guest_capture(struct hv *hv, const struct guest_spec *spec,
-		     const char *template_dir, struct hv_progress *progress,
-		     struct error *err);
-int hv_guest_verify(struct hv *hv, const char *snapshot_dir,
-		    struct error *err);
-
-/* hv_merge.c */
-int hv_guest_merge(struct hv *hv, const struct guest_spec *spec,
-		   const char *template_dir, const char *snapshot_dir,
-		   const char *out_dir, uint64_t *ret_bytes,
-		   struct hv_progress *progress, struct error *err);
-
-/* hv_selftest.c */
-int hv_guest_selftest(struct hv *hv, const struct guest_spec *spec,
-		      struct error *err);
-/* What is remembered of it: 1 it works, 0 it does not, -1 not tested. */
-int hv_guest_selftest_known(const struct hv_libvirt *lv);
-
-/* hv_libvirt.c */
 int hv_guest_destroy(struct hv *hv, const char *uuid, struct error *err);
 /* The guest's process has ended; libvirt will see it, up to 200 ms later. */
 int hv_guest_end(const char *uuid, struct error *err);
+
+void hv_sleep_ms(unsigned int ms);
 
 #endif /* ENGINE_HV_GUEST_H */

@@ -25,7 +25,11 @@
 #include "base/mem.h"
 #include "engine/hv/hv_guest.h"
 #include "engine/hv/hv_limits.h"
+#include "engine/hv/hv_merge.h"
 #include "engine/hv/hv_monitor.h"
+#include "engine/hv/hv_save.h"
+#include "engine/hv/hv_selftest.h"
+#include "engine/hv/hv_start.h"
 
 #include <fcntl.h>
 #include <libvirt/virterror.h>
@@ -34,30 +38,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #define AGENT_PORT	 1024
 #define CONNECT_WAIT_MS	 5000
-/* Whoever terminates is told what holds it when this has passed; then it is tried
- * again.
- */
-#define KILL_WAIT_MS 3000
 #define CONNECT_PAUSE_MS 20
-#define NOTICE_WAIT_MS	 500
 #define WORKERS_MAX	 8
 #define NAME_PREFIX	 "sbx-"
 
 static struct hv_libvirt *of(struct hv *hv)
 {
 	return (struct hv_libvirt *)hv;
-}
-
-static void sleep_ms(unsigned int ms)
-{
-	struct timespec t = { .tv_sec = ms / 1000,
-			      .tv_nsec = (long)(ms % 1000) * 1000000 };
-
-	nanosleep(&t, NULL);
 }
 
 /* The serial channel. The directory is the guest's QEMU's to write: what we
@@ -131,7 +121,7 @@ static int connect_vsock(const struct guest_spec *spec, struct error *err)
 				err->code = ERR_UNAVAILABLE;
 			return -1;
 		}
-		sleep_ms(CONNECT_PAUSE_MS);
+		hv_sleep_ms(CONNECT_PAUSE_MS);
 	}
 	return fd;
 }
@@ -146,87 +136,6 @@ static int guest_open_agent(struct hv *hv, const struct guest_spec *spec,
 		return -1;
 	*ret_fd = fd;
 	return 0;
-}
-
-/* End the process, with or without libvirt. 1: there was one; 0; -1: it did not
- * end within @wait_ms, and why.
- */
-static int kill_process(const char *uuid, unsigned int wait_ms,
-			struct error *err)
-{
-	struct qemu_proc proc = QEMU_PROC_NONE;
-	int r = qemu_proc_open(uuid, (uid_t)-1, &proc);
-	char how[160];
-
-	if (r < 0)
-		return err_sys(err, -r, "look for the process of '%s'", uuid);
-	if (r == 0)
-		return 0;
-	r = qemu_proc_kill(&proc);
-	if (r == 0)
-		r = qemu_proc_wait(&proc, wait_ms);
-	qemu_proc_describe(&proc, how, sizeof(how));
-	qemu_proc_close(&proc);
-	if (r < 0)
-		return err_set(err, ERR_UNAVAILABLE,
-			       "its QEMU does not end: %s", how);
-	return 1;
-}
-
-int hv_guest_end(const char *uuid, struct error *err)
-{
-	return kill_process(uuid, GUEST_GONE_WAIT_MS, err) < 0 ? -1 : 0;
-}
-
-/* Until libvirt has cleaned up after a guest that has no process any more. It
- * sees the monitor close and does so by itself, sooner than when it is told to
- * end what is ended: that is for when it does not.
- */
-static int forget_domain(struct hv_libvirt *lv, const char *uuid,
-			 struct error *err)
-{
-	uint64_t began = loop_now_ms();
-	uint64_t deadline = began + GUEST_GONE_WAIT_MS;
-
-	for (;;) {
-		_cleanup_domain_ virDomainPtr dom = NULL;
-		int r = hv_conn_find(lv->conn, uuid, &dom, err);
-
-		if (r <= 0)
-			return r;
-		if (loop_now_ms() < began + NOTICE_WAIT_MS) {
-			sleep_ms(5);
-			continue;
-		}
-		if (virDomainDestroyFlags(dom, 0) == 0)
-			continue;
-		if (virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
-			return 0;
-		if (loop_now_ms() > deadline)
-			return hv_conn_error(err, "end guest '%s'", uuid);
-		sleep_ms(10);
-	}
-}
-
-/* The process first: libvirt would ask it politely and look five times a
- * second. When libvirt is lost the process is ended all the same, and libvirt
- * cleans up when it is back.
- */
-int hv_guest_destroy(struct hv *hv, const char *uuid, struct error *err)
-{
-	struct error lost = { 0 };
-
-	if (kill_process(uuid, KILL_WAIT_MS, err) < 0)
-		return -1;
-	if (forget_domain(of(hv), uuid, &lost) == 0)
-		return 0;
-	if (lost.code == ERR_UNAVAILABLE) {
-		/* It may have been starting just now: look once more. */
-		return kill_process(uuid, KILL_WAIT_MS, err) < 0 ? -1 : 0;
-	}
-	if (err)
-		*err = lost;
-	return -1;
 }
 
 static bool has_process(const char *uuid)

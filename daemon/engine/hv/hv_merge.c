@@ -14,7 +14,7 @@
  * of its own in a directory of its own, where they are by second names. They
  * must match their checksums: a merged layer gets a new one.
  */
-#include "engine/hv/hv_guest.h"
+#include "engine/hv/hv_merge.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hv_saving.h - one save under way, as hv_save.c and hv_whole.c share it */
+/* hv_saving.h - one save under way, and what both ways to save do alike */
 #ifndef ENGINE_HV_SAVING_H
 #define ENGINE_HV_SAVING_H
 
@@ -39,7 +39,19 @@ struct saving {
 	struct laps laps;
 };
 
+/* Look the guest up. saving_fini() in any case. */
+int saving_init(struct saving *s, struct hv *hv, const struct guest_spec *spec,
+		const char *template_dir, const char *out,
+		enum snapshot_kind kind, struct error *err);
 void saving_fini(struct saving *s);
+
+/* The new directory: made, or there and empty of a manifest. */
+int saving_make_out(struct saving *s, struct error *err);
+void saving_remove_out(const struct saving *s);
+
+/* The guest stands still; and runs on, with a disk that is its own again. */
+int saving_stop_guest(const struct saving *s, struct error *err);
+void saving_run_on(struct saving *s);
 
 /* The guest's sealed layers and the one it writes, by second names. */
 int saving_link_disk(struct saving *s, struct error *err);

@@ -8,13 +8,15 @@
  * The guest runs for some milliseconds only, in its firmware: what is tested is
  * QEMU and libvirt, not the guest's kernel.
  */
-#include "engine/hv/hv_guest.h"
+#include "engine/hv/hv_selftest.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/hv/hv_save.h"
+#include "engine/hv/hv_start.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -15,7 +15,7 @@
  * What a guest is made from is checked before anything is made, and a failure
  * later takes the guest and every file made here away again.
  */
-#include "engine/hv/hv_guest.h"
+#include "engine/hv/hv_start.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -58,16 +58,6 @@ struct plan {
 	char *layers[HV_XML_LAYERS_MAX];
 	size_t n_layers;
 };
-
-int hv_guest_open_dir(const struct guest_spec *spec, struct error *err)
-{
-	int fd = open(spec->dir,
-		      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	return fd < 0 ? err_sys(err, errno, "open guest directory '%s'",
-				spec->dir)
-		      : fd;
-}
 
 static void plan_fini(struct plan *p)
 {
