@@ -2,7 +2,7 @@
 /* api.c - NodeService: which method goes where */
 #include "front/api.h"
 
-#include "base/error.h"
+#include "front/client.h"
 #include "front/control.h"
 #include "front/counts.h"
 #include "front/events.h"
@@ -63,14 +63,6 @@ static const struct {
 /* clang-format on */
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
-
-void api_refuse(struct grpc_call *call, const struct error *err)
-{
-	struct grpc_status st;
-
-	status_of_error(&st, err);
-	grpc_call_finish(call, &st);
-}
 
 static bool accept_proxy(struct client *client, struct grpc_call *call,
 			 const char *method)

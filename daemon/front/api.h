@@ -6,25 +6,10 @@
 #ifndef FRONT_API_H
 #define FRONT_API_H
 
-#include "front/front.h"
-
+struct client;
 struct grpc_call;
-
-/**
- * struct client - One client's connection, as its calls see it
- * @identity:	Who it is: a SAN, or "uid:N"
- *
- * Lives as long as any of its calls.
- */
-struct client {
-	struct front *front;
-	char identity[IDENTITY_MAX];
-};
 
 void api_accept(struct client *client, struct grpc_call *call,
 		const char *path);
-
-/* End a call with an error of front's own. */
-void api_refuse(struct grpc_call *call, const struct error *err);
 
 #endif /* FRONT_API_H */

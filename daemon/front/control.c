@@ -10,7 +10,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "front/api.h"
+#include "front/client.h"
+#include "front/status.h"
 #include "front/wire.h"
 
 struct control {
@@ -46,6 +47,14 @@ static void on_answer(const struct grpc_status *st, const uint8_t *data,
 	may_free(c);
 }
 
+static void refuse(struct grpc_call *call, const struct error *err)
+{
+	struct grpc_status st;
+
+	status_of_error(&st, err);
+	grpc_call_finish(call, &st);
+}
+
 static void on_message(struct grpc_call *call, const uint8_t *data, size_t len,
 		       void *arg)
 {
@@ -57,18 +66,18 @@ static void on_message(struct grpc_call *call, const uint8_t *data, size_t len,
 
 	if (c->asked) {
 		err_set(&err, ERR_INVALID, "more than one request");
-		api_refuse(call, &err);
+		refuse(call, &err);
 		return;
 	}
 	c->asked = true;
 	if (engine_waiting(c->front->engine) >= ENGINE_WAITING_MAX) {
 		err_set(&err, ERR_LIMIT, "too many requests wait");
 		err.retry_ms = 1000;
-		api_refuse(call, &err);
+		refuse(call, &err);
 		return;
 	}
 	if (wire_unpack(c->desc, data, len, &m, &err) < 0) {
-		api_refuse(call, &err);
+		refuse(call, &err);
 		return;
 	}
 	buf = wire_pack(m, &n);
@@ -85,7 +94,7 @@ static void on_half_close(struct grpc_call *call, void *arg)
 	if (c->asked)
 		return;
 	err_set(&err, ERR_INVALID, "the stream ended without a request");
-	api_refuse(call, &err);
+	refuse(call, &err);
 }
 
 static void on_done(struct grpc_call *call, const struct grpc_status *st,

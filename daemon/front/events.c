@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "front/api.h"
+#include "front/client.h"
 #include "front/check.h"
 #include "front/wire.h"
 #include "sandbox/node/v1/node.pb-c.h"

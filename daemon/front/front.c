@@ -95,7 +95,7 @@ static void on_listen(struct front *front, const Sandbox__Ipc__V1__Listen *m,
 		log_err("%s", err.msg);
 }
 
-void front_client_gone(struct front *front)
+static void on_client_gone(struct front *front)
 {
 	uint64_t id = front->drain_id;
 
@@ -113,7 +113,7 @@ static void on_drain(struct front *front, uint64_t id)
 	health_set(front->health, SERVICE, false);
 	events_end_all(front);
 	listener_drain(front);
-	front_client_gone(front);
+	on_client_gone(front);
 }
 
 static void on_message(const Sandbox__Ipc__V1__EngineMessage *m, int *fds,
@@ -183,6 +183,7 @@ int front_new(struct loop *loop, int ipc_fd,
 				 .gone = gone,
 				 .streams_max = STREAMS_MAX,
 				 .connections_max = CONNECTIONS_MAX };
+	front->client_gone = on_client_gone;
 	list_init(&front->listeners);
 	list_init(&front->clients);
 	list_init(&front->links);

@@ -47,6 +47,7 @@ struct front {
 	char version[64];
 
 	struct list listeners;
+	void (*client_gone)(struct front *front); /* a connection ended */
 	struct list clients;
 	unsigned int n_clients;
 	struct list links;    /* agent_link.c */
@@ -72,8 +73,5 @@ int front_new(struct loop *loop, int ipc_fd,
 	      void (*gone)(struct front *front, const char *why),
 	      struct front **ret, struct error *err);
 struct front *front_free(struct front *front);
-
-/* A client's connection went: drain may be over. */
-void front_client_gone(struct front *front);
 
 #endif /* FRONT_FRONT_H */

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "front/api.h"
+#include "front/client.h"
 #include "front/front.h"
 #include "front/tls.h"
 
@@ -98,7 +99,7 @@ static void connection_free(struct connection *c)
 	l->n--;
 	front->n_clients--;
 	rest_or_go_on(l);
-	front_client_gone(front);
+	front->client_gone(front);
 }
 
 /* One more wants to shake hands: make room. */

@@ -7,6 +7,7 @@ libfront_a_SOURCES = \
 	%D%/agent_link.c %D%/agent_link.h \
 	%D%/api.c %D%/api.h \
 	%D%/check.c %D%/check.h \
+	%D%/client.h \
 	%D%/control.c %D%/control.h \
 	%D%/counts.c %D%/counts.h \
 	%D%/engine_link.c %D%/engine_link.h \

@@ -22,7 +22,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "front/agent_link.h"
-#include "front/api.h"
+#include "front/client.h"
 #include "front/check.h"
 #include "front/wire.h"
 
