@@ -19,13 +19,14 @@ libagent_a_SOURCES = \
 	%D%/link.c %D%/link.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/machine.c %D%/machine.h \
+	%D%/methods.c %D%/methods.h \
 	%D%/netcfg.c %D%/netcfg.h \
 	%D%/process.c %D%/process.h \
 	%D%/process_io.c %D%/process_io.h \
 	%D%/pty.c %D%/pty.h \
 	%D%/request.c %D%/request.h \
 	%D%/ring.c %D%/ring.h \
-	%D%/rpc.h %D%/rpc_exec.c %D%/rpc_process.c \
+	%D%/rpc.c %D%/rpc.h %D%/rpc_exec.c %D%/rpc_process.c \
 	%D%/search.c %D%/search.h \
 	%D%/search_child.c %D%/search_child.h %D%/search_task.c \
 	%D%/server.c %D%/server.h \

@@ -34,6 +34,17 @@ void *rpc_unpack(struct rpc *rpc, const ProtobufCMessageDescriptor *type,
 		 const uint8_t *data, size_t len);
 
 typedef void (*rpc_unary_fn)(struct rpc *rpc, const uint8_t *data, size_t len);
+
+/* Where a call came from: @opened is told of an answered Hello. */
+struct rpc_peer {
+	void (*opened)(void *arg, uint64_t epoch);
+	void *arg;
+	uint64_t epoch; /* a serial line has many sessions */
+};
+
+/* @peer: copied; must last as long as @call. */
+void rpc_accept(struct agent *agent, struct grpc_call *call, rpc_unary_fn fn,
+		const struct rpc_peer *peer);
 typedef void (*rpc_stream_fn)(struct agent *agent, struct grpc_call *call);
 
 void rpc_hello(struct rpc *rpc, const uint8_t *data, size_t len);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* server.c - the node's connections, and which calls they may make
+/* server.c - the node's connections
  *
  * Theory of operation
  *
@@ -17,10 +17,9 @@
 #include "server.h"
 
 #include "agent.h"
-#include "freeze.h"
 #include "loop.h"
+#include "methods.h"
 #include "rpc.h"
-#include "task.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -76,242 +75,28 @@ struct server {
 	uint8_t in[IO_SIZE];
 };
 
-struct rpc {
-	struct conn *conn; /* NULL: it is gone */
-	struct agent *agent;
-	struct grpc_call *call; /* NULL: done */
-	const struct method *method;
-	uint64_t epoch;
-	bool asked;
-	bool ended;
-};
-
-/* When a method may be called. */
-#define BEFORE_HELLO 1u
-#define WHEN_FROZEN  2u
-#define WITHOUT_ROOT 4u
-#define ALWAYS	     (WHEN_FROZEN | WITHOUT_ROOT)
-
-/* Exactly one of the functions. */
-struct method {
-	const char *name;
-	unsigned int when;
-	rpc_unary_fn unary;
-	rpc_stream_fn stream;
-	task_fn task;
-};
-
-/* clang-format off */
-static const struct method methods[] = {
-	{ "Hello",	    BEFORE_HELLO | ALWAYS, .unary = rpc_hello },
-	{ "Configure",	    ALWAYS,	.unary = rpc_configure },
-	{ "Freeze",	    WHEN_FROZEN, .unary = rpc_freeze },
-	{ "Thaw",	    ALWAYS,	.unary = rpc_thaw },
-	{ "Stats",	    ALWAYS,	.unary = rpc_stats },
-	{ "NextExits",	    ALWAYS,	.unary = rpc_next_exits },
-	{ "Exec",	    0,		.stream = rpc_exec },
-	{ "ListProcesses",  0,		.unary = rpc_list_processes },
-	{ "AttachProcess",  0,		.stream = rpc_attach },
-	{ "SignalProcess",  0,		.unary = rpc_signal_process },
-	{ "ReadFile",	    0,		.task = file_read_task },
-	{ "WriteFile",	    0,		.task = file_write_task },
-	{ "StatFile",	    0,		.task = file_stat_task },
-	{ "ListDirectory",  0,		.task = file_list_task },
-	{ "MakeDirectory",  0,		.task = file_mkdir_task },
-	{ "RemoveFile",	    0,		.task = file_remove_task },
-	{ "MoveFile",	    0,		.task = file_move_task },
-	{ "WatchDirectory", 0,		.task = watch_task },
-	{ "SearchFiles",    0,		.task = search_task },
-	{ "Tunnel",	    0,		.stream = rpc_tunnel },
-};
-/* clang-format on */
-
-#define SERVICE "/sandbox.agent.v1.AgentService/"
-
-static const struct method *find_method(const char *path)
+/* Hello was answered. */
+static void on_open(void *arg, uint64_t epoch)
 {
-	size_t len = strlen(SERVICE);
+	struct conn *conn = arg;
 
-	if (strncmp(path, SERVICE, len) != 0)
-		return NULL;
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (!strcmp(methods[i].name, path + len))
-			return &methods[i];
-	return NULL;
-}
-
-/* ---- calls of one request and one answer ---- */
-
-static void rpc_free_if_over(struct rpc *rpc)
-{
-	if (!rpc->call && (rpc->ended || !rpc->asked))
-		free(rpc);
-}
-
-static void end_call(struct rpc *rpc, const struct grpc_status *st)
-{
-	rpc->ended = true;
-	if (rpc->call)
-		grpc_call_finish(rpc->call, st);
-	rpc_free_if_over(rpc);
-}
-
-void rpc_reply(struct rpc *rpc, const ProtobufCMessage *msg)
-{
-	struct grpc_status st = { .code = GRPC_OK };
-	size_t len = protobuf_c_message_get_packed_size(msg);
-	_cleanup_free_ uint8_t *data = xcalloc(1, len);
-
-	protobuf_c_message_pack(msg, data);
-	if (rpc->call && grpc_call_send(rpc->call, data, len) == -EMSGSIZE)
-		grpc_status_set(&st, GRPC_RESOURCE_EXHAUSTED,
-				"RESOURCE_EXHAUSTED",
-				"the answer is too long for a message");
-	end_call(rpc, &st);
-}
-
-void rpc_fail(struct rpc *rpc, const struct error *err)
-{
-	struct grpc_status st;
-
-	agent_status(&st, err);
-	end_call(rpc, &st);
-}
-
-struct agent *rpc_agent(const struct rpc *rpc)
-{
-	return rpc->agent;
-}
-
-void *rpc_unpack(struct rpc *rpc, const ProtobufCMessageDescriptor *type,
-		 const uint8_t *data, size_t len)
-{
-	ProtobufCMessage *msg =
-		protobuf_c_message_unpack(type, NULL, len, data);
-	struct error err;
-
-	if (msg)
-		return msg;
-	err_set(&err, ERR_INVALID, "the message is no %s", type->name);
-	rpc_fail(rpc, &err);
-	return NULL;
-}
-
-static void on_unary_message(struct grpc_call *call, const uint8_t *data,
-			     size_t len, void *arg)
-{
-	struct rpc *rpc = arg;
-
-	(void)call;
-	if (rpc->asked)
+	if (epoch != conn->epoch)
 		return;
-	rpc->asked = true;
-	rpc->method->unary(rpc, data, len);
-}
-
-static void on_unary_half_close(struct grpc_call *call, void *arg)
-{
-	struct rpc *rpc = arg;
-	struct grpc_status st;
-
-	if (rpc->asked)
-		return;
-	grpc_status_set(&st, GRPC_INVALID_ARGUMENT, "INVALID_CONFIG",
-			"the request is missing");
-	grpc_call_finish(call, &st);
-}
-
-static void on_unary_done(struct grpc_call *call, const struct grpc_status *st,
-			  void *arg)
-{
-	struct rpc *rpc = arg;
-
-	(void)call;
-	(void)st;
-	rpc->call = NULL;
-	rpc->conn = NULL;
-	rpc_free_if_over(rpc);
-}
-
-static const struct grpc_call_ops unary_ops = {
-	.message = on_unary_message,
-	.half_close = on_unary_half_close,
-	.done = on_unary_done,
-};
-
-void rpc_open_connection(struct rpc *rpc)
-{
-	if (!rpc->conn || rpc->epoch != rpc->conn->epoch)
-		return;
-	rpc->conn->open = true;
-	rpc->conn->hello_by_ms = LOOP_NEVER;
-}
-
-/* Whether this call may be made now; else *st says why not. */
-static bool may_call(const struct conn *conn, const struct method *m,
-		     struct grpc_status *st)
-{
-	struct agent *agent = conn->server->agent;
-
-	if (!conn->open && !(m->when & BEFORE_HELLO)) {
-		grpc_status_set(st, GRPC_UNAUTHENTICATED, "UNAUTHENTICATED",
-				"Hello comes first");
-		return false;
-	}
-	if (freezer_is_frozen(agent->freezer) && !(m->when & WHEN_FROZEN)) {
-		grpc_status_set(st, GRPC_FAILED_PRECONDITION, "INVALID_STATE",
-				"the guest is frozen");
-		return false;
-	}
-	if (agent->root_failed[0] && !(m->when & WITHOUT_ROOT)) {
-		grpc_status_set(st, GRPC_FAILED_PRECONDITION, "INVALID_STATE",
-				"the guest has no root file system: %s",
-				agent->root_failed);
-		return false;
-	}
-	return true;
+	conn->open = true;
+	conn->hello_by_ms = LOOP_NEVER;
 }
 
 static void on_accept(struct grpc_call *call, const char *path, void *arg)
 {
 	struct conn *conn = arg;
-	struct agent *agent = conn->server->agent;
-	const struct method *m = find_method(path);
-	struct grpc_status st;
-	struct rpc *rpc;
+	struct rpc_peer peer = { .opened = on_open,
+				 .arg = conn,
+				 .epoch = conn->epoch };
 
-	if (!m) {
-		grpc_status_set(&st, GRPC_UNIMPLEMENTED, "",
-				"there is no such method");
-		grpc_call_finish(call, &st);
-		return;
-	}
-	if (!may_call(conn, m, &st)) {
-		grpc_call_finish(call, &st);
-		return;
-	}
-	if (m->stream) {
-		m->stream(agent, call);
-		return;
-	}
-	if (m->task) {
-		task_accept(agent, call, m->task);
-		return;
-	}
-	rpc = xcalloc(1, sizeof(*rpc));
-	*rpc = (struct rpc){
-		.conn = conn,
-		.agent = agent,
-		.call = call,
-		.method = m,
-		.epoch = conn->epoch,
-	};
-	grpc_call_accept(call, &unary_ops, rpc);
+	methods_accept(conn->server->agent, call, path, conn->open, &peer);
 }
 
 static const struct grpc_conn_ops session_ops = { .accept = on_accept };
-
-/* ---- connections ---- */
 
 static void session_begin(struct conn *conn)
 {
