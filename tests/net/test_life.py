@@ -107,6 +107,29 @@ def taps_stand_ready_and_go_when_their_guests_are_gone(rig):
     assert not any(f"sbx{n}" in taps().values() for n in range(12))
 
 
+def starts(rig):
+    try:
+        rig.net.start(sweep=False)
+        return True
+    except RuntimeError:  # those of the one before still listen
+        return False
+
+
+@test()
+def a_number_given_back_while_its_tap_is_made_gets_another(rig):
+    """At a start: a create that was cut off is undone meanwhile."""
+    for n in range(5):
+        rig.net.kill()
+        assert wait_for(lambda: starts(rig))
+        rig.net.do("sweep")
+        rig.net.do(f"detach {n}")
+        rig.net.do(f"attach {n} 1 allow")
+        rig.net.do("settle")
+        assert f"sbx{n}" in taps().values(), taps()
+        assert strays(rig, n) == [], strays(rig, n)
+        rig.net.do(f"detach {n}")
+
+
 @test()
 def what_stood_ready_when_the_engine_died_is_not_used(rig):
     rig.net.do("attach 0 1 allow")

@@ -14,6 +14,9 @@
  *   none -> making -> ready -> taken -> going -> none
  *   none ----------------------^          \---> stuck (retried when it is taken)
  *
+ * One that is being made may be told to go (its number was a guest's that a
+ * start undoes): then it is made or not, but it goes.
+ *
  * Numbers are given out in turn (slots.h), so the ones behind the last that was
  * taken are made ready. If that guess is wrong a tap is made when it is asked
  * for, which is only slower.
@@ -129,6 +132,28 @@ struct making {
 	struct slot slots[NET_TAPS_AHEAD];
 };
 
+static bool is_wanted(struct net_taps *t, uint32_t number)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&t->lock);
+	wanted = t->taps[number].state == TAP_MAKING;
+	pthread_mutex_unlock(&t->lock);
+	return wanted;
+}
+
+/* One that is to go since then, goes: whose number it is now waits for that. */
+static void made(struct net_taps *t, uint32_t number, bool ready,
+		 uint32_t ifindex)
+{
+	pthread_mutex_lock(&t->lock);
+	if (t->taps[number].state == TAP_MAKING)
+		t->taps[number] = (struct tap){ ready ? TAP_READY : TAP_NONE,
+						ifindex };
+	pthread_cond_broadcast(&t->changed);
+	pthread_mutex_unlock(&t->lock);
+}
+
 static int making_run(void *arg, struct error *err)
 {
 	struct making *m = arg;
@@ -137,11 +162,12 @@ static int making_run(void *arg, struct error *err)
 	int rc = links_open(&links, err);
 
 	for (uint32_t i = 0; i < m->n; i++) {
+		if (!is_wanted(m->taps, m->slots[i].number))
+			continue;
 		if (rc == 0)
 			rc = make(links, &m->taps->like, &m->slots[i], &ifindex,
 				  err);
-		set_state(m->taps, m->slots[i].number,
-			  rc == 0 ? TAP_READY : TAP_NONE, ifindex);
+		made(m->taps, m->slots[i].number, rc == 0, ifindex);
 	}
 	links_close(links);
 	return rc;
