@@ -8,6 +8,7 @@
 #include "front/proxy.h"
 
 #include "base/error.h"
+#include "front/agent_call.h"
 #include "front/agent_link.h"
 #include "front/check.h"
 #include "front/exits.h"

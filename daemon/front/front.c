@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "front/agent_ask.h"
+#include "front/agent_attach.h"
 #include "front/agent_link.h"
 #include "front/counts.h"
 #include "front/events.h"

@@ -4,7 +4,10 @@ noinst_LIBRARIES += libfront.a
 libfront_a_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS) \
 	$(OPENSSL_CFLAGS)
 libfront_a_SOURCES = \
-	%D%/agent_link.c %D%/agent_link.h \
+	%D%/agent_ask.c %D%/agent_ask.h \
+	%D%/agent_attach.c %D%/agent_attach.h \
+	%D%/agent_call.c %D%/agent_call.h \
+	%D%/agent_link.c %D%/agent_link.h %D%/agent_link_priv.h \
 	%D%/api.c %D%/api.h \
 	%D%/check.c %D%/check.h \
 	%D%/client.h \

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "front/agent_call.h"
 #include "front/agent_link.h"
 #include "front/client.h"
 #include "front/check.h"

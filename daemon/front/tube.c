@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "front/agent_call.h"
 #include "front/agent_link.h"
 #include "front/check.h"
 #include "front/front.h"
