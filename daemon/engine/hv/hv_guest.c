@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define GONE_WAIT_MS   5000
+#define GONE_WAIT_MS 5000
 /* Whoever terminates is told what holds it when this has passed; then it is tried
  * again.
  */
@@ -31,8 +31,8 @@ int hv_guest_open_dir(const struct guest_spec *spec, struct error *err)
 		      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	return fd < 0 ? err_sys(err, errno, "open guest directory '%s'",
-				spec->dir)
-		      : fd;
+				spec->dir) :
+			fd;
 }
 
 int hv_guest_open_proc(const struct guest_spec *spec, struct qemu_proc *ret,

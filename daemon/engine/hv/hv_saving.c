@@ -60,10 +60,9 @@ static int note_template(struct saving *s, struct error *err)
 	return 0;
 }
 
-int saving_init(struct saving *s, struct hv *hv,
-		       const struct guest_spec *spec, const char *template_dir,
-		       const char *out, enum snapshot_kind kind,
-		       struct error *err)
+int saving_init(struct saving *s, struct hv *hv, const struct guest_spec *spec,
+		const char *template_dir, const char *out,
+		enum snapshot_kind kind, struct error *err)
 {
 	int n;
 
@@ -158,9 +157,9 @@ void saving_merge_layers(struct saving *s)
 {
 	const char *format = s->template_dir ? "qcow2" : "raw";
 	_cleanup_free_ char *base =
-		s->template_dir
-			? xasprintf("%s/%s", s->template_dir, TEMPLATE_DISK)
-			: xstrdup(s->spec->image_disk);
+		s->template_dir ?
+			xasprintf("%s/%s", s->template_dir, TEMPLATE_DISK) :
+			xstrdup(s->spec->image_disk);
 	struct error err = { 0 };
 	char name[32];
 

@@ -225,7 +225,8 @@ int hv_whole_save(struct saving *s, bool keep_running, uint64_t *ret_bytes,
 		return -1;
 	if (s->layers + 1 > DISK_CHAIN_MAX)
 		saving_merge_layers(s);
-	if (seal(s->out, s->out_fd, s->out_layers, s->lv->workers, s->m, err) < 0) {
+	if (seal(s->out, s->out_fd, s->out_layers, s->lv->workers, s->m, err) <
+	    0) {
 		put_back(s);
 		return -1;
 	}
