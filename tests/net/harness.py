@@ -27,6 +27,10 @@ SECONDS = 120
 AT_ONCE = 3.0
 
 
+# Slot 0's first group in sets of addresses.
+WHOSE = "0x53420000 . 0"
+
+
 def test(*breaks, seconds=SECONDS):
     def add(fn):
         TESTS.append((fn, breaks, seconds))
@@ -142,7 +146,18 @@ def when_killed(action):
     return lambda rig: killed_and(rig, action)
 
 
+def of_slot(chain):
+    """"p0" is the chain p of the shape that slot 0 leads to."""
+    m = re.fullmatch(r"([pnuc])(\d+)", chain)
+    if not m:
+        return chain
+    shapes = sh("nft", "list", "map", "inet", "sandboxd", "shapes")
+    at = re.search(rf'"sbx{m[2]}" : (0x[\da-f]+)', shapes)
+    return f"{m[1]}{int(at[1], 16)}"
+
+
 def delete_rules(chain, pattern, family="inet"):
+    chain = of_slot(chain)
     out = sh("nft", "-a", "list", "chain", family, "sandboxd", chain)
     found = 0
     for line in out.splitlines():
@@ -159,11 +174,12 @@ def without(chain, pattern, family="inet"):
 
 
 def accept_first(chain, family="inet"):
-    return kernel(lambda: nft(f"insert rule {family} sandboxd {chain} accept"))
+    return kernel(lambda: nft(
+        f"insert rule {family} sandboxd {of_slot(chain)} accept"))
 
 
 def flush(kind, name):
-    return kernel(lambda: nft(f"flush {kind} inet sandboxd {name}"))
+    return kernel(lambda: nft(f"flush {kind} inet sandboxd {of_slot(name)}"))
 
 
 def open_host():
@@ -267,8 +283,8 @@ def marked_udp(sport=4000, dport=9999):
 def learned_elements(n, group=0):
     """Addresses that a slot learned for a group of its rules: their times."""
     text = sh("nft", "list", "set", "inet", "sandboxd", "learned")
-    return dict(re.findall(rf"0x{n << 8 | group:08x} \. ([\d.]+) timeout (\w+)",
-                           text))
+    return dict(re.findall(rf"0x5342{n:04x} \. 0x{group:08x} \. ([\d.]+) "
+                           r"timeout (\w+)", text))
 
 
 class Background:

@@ -157,8 +157,8 @@ def n13_an_address_that_was_learned_all_the_same_is_refused(rig):
     g = rig.guest(0, 1, "deny +allowed.test")
     os.kill(rig.net.p.pid, signal.SIGSTOP)  # or it undoes that
     try:
-        nft("add element inet sandboxd learned { 0 . 10.1.1.1 timeout 1m, "
-            "0 . 169.254.169.254 timeout 1m }")
+        nft(f"add element inet sandboxd learned {{ {WHOSE} . 10.1.1.1 timeout 1m, "
+            f"{WHOSE} . 169.254.169.254 timeout 1m }}")
         for ip in ("10.1.1.1", "169.254.169.254"):
             assert in_ns(g, tcp, ip, 80)[0] == "refused", ip
     finally:

@@ -531,7 +531,7 @@ def limited(rig, connections=0, mbps=0, pps=0):
     rig.net.do(f"limits {connections} {mbps} {pps}")
 
 
-@test(without("s0", "ct count"))
+@test(without("c0", "ct count"))
 def n17_a_guest_holds_only_so_many_connections(rig):
     limited(rig, connections=50)
     g = allow_all(rig)
@@ -545,7 +545,7 @@ def conntrack_entries():
         return int(f.read())
 
 
-@test(without("s0", "ct count"))
+@test(without("c0", "ct count"))
 def n17_a_flood_of_flows_leaves_the_hosts_table_to_others(rig):
     count = int(os.environ.get("FLOOD", "30000"))
     limited(rig, connections=200)
@@ -592,7 +592,7 @@ def packets_at_most(pps, seconds):
     return pps * seconds + pps // 10 + 16
 
 
-@test(flush("chain", "r0"))
+@test(flush("set", "packets-from"))
 def n18_a_flood_of_packets_is_cut_to_the_guests_rate(rig):
     limited(rig, pps=500)
     g = allow_all(rig)
@@ -629,8 +629,8 @@ def bulk(direction, ip, seconds):
     return got, time.monotonic() - start
 
 
-@test(kernel(lambda: nft("flush chain inet sandboxd r0\n"
-                         "flush chain inet sandboxd w0\n")))
+@test(kernel(lambda: nft("flush set inet sandboxd bytes-from\n"
+                         "flush set inet sandboxd bytes-to\n")))
 def n18_bandwidth_is_cut_and_a_neighbour_does_not_feel_it(rig):
     limited(rig, mbps=2)
     g = allow_all(rig)

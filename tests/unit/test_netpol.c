@@ -238,17 +238,8 @@ static bool covered(const struct net_rule *rules, size_t n, uint32_t a,
 	return false;
 }
 
-static bool overlap(const struct plan_box *x, const struct plan_box *y)
-{
-	return x->protocol == y->protocol && x->first <= y->last &&
-	       y->first <= x->last && x->ports.first <= y->ports.last &&
-	       y->ports.first <= x->ports.last;
-}
-
-/* Random rules, some inside others: the boxes say the same and never overlap,
- * which the kernel's interval sets would refuse.
- */
-static void boxes_mean_what_the_rules_say(void **state)
+/* Random rules, some inside others. */
+static void ranges_mean_what_the_rules_say(void **state)
 {
 	static const struct net_limits none;
 	struct net_rule rules[12];
@@ -277,41 +268,137 @@ static void boxes_mean_what_the_rules_say(void **state)
 		}
 		assert_int_equal(plan_make(&policy, NULL, &none, &plan, NULL),
 				 0);
-		for (size_t i = 0; i < plan.n_allow; i++) {
-			for (size_t k = 0; k < i; k++)
-				assert_false(overlap(&plan.allow[i],
-						     &plan.allow[k]));
-		}
+		for (size_t i = 1; i < plan.allow.n; i++)
+			assert_true(plan_range_order(&plan.allow.ranges[i - 1],
+						     &plan.allow.ranges[i]) <
+				    0);
 		for (int probe = 0; probe < 200; probe++) {
 			uint32_t a = IP(203, 0, 113, rand_r(&seed) % 10);
 			uint16_t port = (uint16_t)(rand_r(&seed) % 160);
 			uint8_t p =
 				rand_r(&seed) % 2 ? IPPROTO_TCP : IPPROTO_UDP;
 
-			assert_int_equal(plan_box_holds(plan.allow,
-							plan.n_allow, a, p,
-							port),
-					 covered(rules, n, a, p, port));
+			assert_int_equal(
+				plan_side_holds(&plan.allow, a, p, port),
+				covered(rules, n, a, p, port));
 		}
 		plan_fini(&plan);
 	}
 }
 
-static void the_whole_address_space_is_one_box(void **state)
+static void ranges_are_looked_up_once_for_each_pair_of_lengths(void **state)
 {
 	static const struct net_limits none;
 	struct net_rule rules[] = { ports("0.0.0.0/0", NET_TCP, 443, 443),
-				    ports("128.0.0.0/1", NET_TCP, 443, 443),
-				    ports("10.0.0.0/8", NET_TCP, 443, 443) };
-	struct net_policy policy = { .n_allow = 3, .allow = rules };
+				    ports("192.0.2.7", NET_TCP, 8443, 8443),
+				    ports("192.0.2.9", NET_TCP, 443, 443),
+				    ports("192.0.2.7", NET_TCP, 8443, 8443),
+				    ports("192.0.2.9", NET_ANY, 443, 443),
+				    rule("192.0.2.8") };
+	struct net_policy policy = { .n_allow = 6, .allow = rules };
 	struct plan plan;
 
 	(void)state;
 	assert_int_equal(plan_make(&policy, NULL, &none, &plan, NULL), 0);
-	assert_int_equal(plan.n_allow, 1);
-	assert_int_equal(plan.allow[0].first, 0);
-	assert_int_equal(plan.allow[0].last, 0xffffffff);
+	assert_int_equal(plan.allow.n_lengths, 3);
+	assert_int_equal(plan.allow.n, 6);
+	assert_true(plan_side_holds(&plan.allow, 1, IPPROTO_TCP, 443));
+	assert_false(plan_side_holds(&plan.allow, 1, IPPROTO_UDP, 443));
 	plan_fini(&plan);
+}
+
+static void ports_are_cut_into_blocks_of_powers_of_two(void **state)
+{
+	static const struct net_limits none;
+	struct net_rule rules[] = { ports("192.0.2.7", NET_TCP, 8000, 8010) };
+	struct net_policy policy = { .n_allow = 1, .allow = rules };
+	struct plan plan;
+
+	(void)state;
+	assert_int_equal(plan_make(&policy, NULL, &none, &plan, NULL), 0);
+	assert_int_equal(plan.allow.n, 3);
+	for (uint32_t port = 0; port < 65536; port++)
+		assert_int_equal(plan_side_holds(&plan.allow, IP(192, 0, 2, 7),
+						 IPPROTO_TCP, (uint16_t)port),
+				 port >= 8000 && port <= 8010);
+	plan_fini(&plan);
+	rules[0].ports[0] = (struct net_ports){ 1, 65534 };
+	assert_int_equal(plan_make(&policy, NULL, &none, &plan, NULL), 0);
+	assert_int_equal(plan.allow.n, 30);
+	plan_fini(&plan);
+}
+
+static bool same_shape(const struct net_policy *x, const struct net_policy *y)
+{
+	static const struct net_limits none;
+	struct plan_shape *a, *b;
+	struct plan p, q;
+	bool same;
+
+	assert_int_equal(plan_make(x, NULL, &none, &p, NULL), 0);
+	assert_int_equal(plan_make(y, NULL, &none, &q, NULL), 0);
+	a = plan_shape_of(&p);
+	b = plan_shape_of(&q);
+	same = plan_same_shape(a, b);
+	assert_int_equal(same, a->hash == b->hash);
+	free(a);
+	free(b);
+	plan_fini(&p);
+	plan_fini(&q);
+	return same;
+}
+
+static void a_shape_is_all_but_names_addresses_and_their_ports(void **state)
+{
+	struct net_rule x[] = { rule("a.example"), rule("192.0.2.0/24"),
+				ports("10.9.1.1", NET_UDP, 53, 53) };
+	struct net_rule y[] = { ports("10.9.2.2", NET_UDP, 53, 53),
+				rule("*.b.example"), rule("198.51.100.0/24") };
+	struct net_policy p = { .n_allow = 3, .allow = x };
+	struct net_policy q = { .n_allow = 3, .allow = y };
+
+	(void)state;
+	assert_true(same_shape(&p, &q));
+	y[2] = rule("198.51.100.0/25");
+	assert_false(same_shape(&p, &q));
+	y[2] = rule("198.51.100.0/24");
+	y[0].ports[0] = (struct net_ports){ 54, 54 };
+	assert_true(same_shape(&p, &q));
+	y[0].ports[0].last = 55;
+	assert_false(same_shape(&p, &q));
+	y[0].ports[0] = (struct net_ports){ 53, 53 };
+	y[1].verify_names = false;
+	assert_false(same_shape(&p, &q));
+	y[1].verify_names = true;
+	q.default_allow = true;
+	assert_false(same_shape(&p, &q));
+	q = (struct net_policy){ .n_deny = 3, .deny = y };
+	assert_false(same_shape(&p, &q));
+}
+
+static void too_many_ranges_are_refused_and_leave_nothing(void **state)
+{
+	static const struct net_limits none;
+	struct net_rule rules[NET_RULES_MAX];
+	struct net_policy policy = { .n_deny = NET_RULES_MAX, .deny = rules };
+	struct error err;
+	struct plan plan;
+
+	(void)state;
+	for (uint16_t i = 0; i < NET_RULES_MAX; i++) {
+		rules[i] = ports("192.0.2.1", NET_ANY, i, i);
+		for (uint16_t k = 1; k < 8; k++)
+			rules[i].ports[k] =
+				(struct net_ports){ (uint16_t)(9000 + 2 * k),
+						    (uint16_t)(9000 + 2 * k) };
+		rules[i].n_ports = 8;
+	}
+	assert_int_equal(plan_make(&policy, NULL, &none, &plan, &err), 0);
+	plan_fini(&plan);
+	rules[0].ports[8] = (struct net_ports){ 9100, 9100 };
+	rules[0].n_ports = 9;
+	assert_int_equal(plan_make(&policy, NULL, &none, &plan, &err), -1);
+	assert_int_equal(err.code, ERR_LIMIT);
 }
 
 static void names_with_the_same_ports_share_a_group(void **state)
@@ -520,21 +607,21 @@ static void what_the_kernel_may_have_is_not_forgotten_before_it(void **state)
 
 /* ---- names of objects --------------------------------------------------- */
 
-static void objects_are_known_by_their_names(void **state)
+static void chains_of_shapes_are_known_by_their_names(void **state)
 {
-	struct netpol_objects slots[8] = { 0 };
+	struct netpol_chains c;
 
 	(void)state;
-	assert_true(netpol_note_chain("s3", slots, 8));
-	assert_true(netpol_note_chain("r3", slots, 8));
-	assert_true(netpol_note_set("a3", slots, 8));
-	assert_true(slots[3].slot && slots[3].limits && slots[3].allow);
-	assert_false(netpol_note_chain("s8", slots, 8));
-	assert_false(netpol_note_chain("slots", slots, 8));
-	assert_false(netpol_note_chain("s", slots, 8));
-	assert_false(netpol_note_chain("", slots, 8));
-	assert_false(netpol_note_set("learned", slots, 8));
-	assert_false(netpol_note_set("log-rate", slots, 8));
+	assert_true(netpol_note_chain("p3", &c));
+	assert_true(c.any && !c.names);
+	assert_int_equal(c.number, 3);
+	assert_true(netpol_note_chain("u4294967295", &c) && c.names);
+	assert_false(netpol_note_chain("w7", &c));
+	assert_false(netpol_note_chain("p4294967296", &c));
+	assert_false(netpol_note_chain("policies", &c));
+	assert_false(netpol_note_chain("s3", &c));
+	assert_false(netpol_note_chain("p", &c));
+	assert_false(netpol_note_chain("", &c));
 }
 
 static void only_taps_of_ours_have_a_number(void **state)
@@ -589,31 +676,35 @@ static void a_batch_is_whole_messages(void **state)
 	nft_batch_fini(&b);
 }
 
-static void taking_a_slot_away_leaves_no_object(void **state)
+/* Chains and rules are the shape's; a slot is elements only. */
+static void a_slot_is_elements_of_what_all_share(void **state)
 {
 	static const struct net_limits limits = { 10, 10, 10 };
-	struct net_rule allow[] = { rule("a.example"), rule("192.0.2.0/24") };
-	struct net_rule deny[] = { rule("192.0.2.1") };
-	struct net_policy policy = {
-		.n_allow = 2, .allow = allow, .n_deny = 1, .deny = deny
-	};
 	struct netpol_node node = { 0 };
 	struct slot slot = { .number = 3, .tap = "sbx3", .mark = 4 };
-	struct netpol_objects have = { 0 }, nothing = { 0 };
+	struct netpol_objects have = { 0 };
 	struct nft_batch b;
-	struct plan plan;
+	size_t at = 0;
 
 	(void)state;
-	assert_int_equal(plan_make(&policy, &limits, &limits, &plan, NULL), 0);
 	nft_batch_init(&b, NFPROTO_INET);
-	netpol_slot(&b, &node, &slot, &plan, &have);
-	assert_true(have.slot && have.policy && have.limits && have.allow &&
-		    have.deny);
-	netpol_slot_del(&b, &node, &slot, &have);
-	assert_memory_equal(&have, &nothing, sizeof(have));
+	netpol_slot(&b, &node, &slot, 7, true, &limits, true, &have);
+	assert_true(have.bound && have.names);
+	netpol_slot(&b, &node, &slot, 8, false, NULL, true, &have);
+	assert_true(have.bound && !have.names);
+	netpol_slot_close(&b, &node, &slot, NULL, &have);
+	assert_false(have.bound || have.names);
 	assert_false(b.failed);
+	while (at < b.len) {
+		struct nlmsghdr nh;
+
+		memcpy(&nh, b.data + at, sizeof(nh));
+		assert_true((nh.nlmsg_type & 255) == NFT_MSG_NEWSETELEM ||
+			    (nh.nlmsg_type & 255) == NFT_MSG_DELSETELEM);
+		at += NLMSG_ALIGN(nh.nlmsg_len);
+	}
+	assert_int_equal(b.rules, 0);
 	nft_batch_fini(&b);
-	plan_fini(&plan);
 }
 
 struct error_reply {
@@ -669,8 +760,13 @@ int main(void)
 		cmocka_unit_test(
 			a_rule_is_useless_only_if_all_it_names_is_hard),
 		cmocka_unit_test(hard_ranges_are_disjoint_and_ascending),
-		cmocka_unit_test(boxes_mean_what_the_rules_say),
-		cmocka_unit_test(the_whole_address_space_is_one_box),
+		cmocka_unit_test(ranges_mean_what_the_rules_say),
+		cmocka_unit_test(
+			ranges_are_looked_up_once_for_each_pair_of_lengths),
+		cmocka_unit_test(ports_are_cut_into_blocks_of_powers_of_two),
+		cmocka_unit_test(
+			a_shape_is_all_but_names_addresses_and_their_ports),
+		cmocka_unit_test(too_many_ranges_are_refused_and_leave_nothing),
 		cmocka_unit_test(names_with_the_same_ports_share_a_group),
 		cmocka_unit_test(web_ports_of_names_are_reached_by_name_only),
 		cmocka_unit_test(too_many_groups_are_refused_and_leave_nothing),
@@ -682,10 +778,10 @@ int main(void)
 		cmocka_unit_test(a_new_policy_keeps_what_its_names_allow),
 		cmocka_unit_test(
 			what_the_kernel_may_have_is_not_forgotten_before_it),
-		cmocka_unit_test(objects_are_known_by_their_names),
+		cmocka_unit_test(chains_of_shapes_are_known_by_their_names),
 		cmocka_unit_test(only_taps_of_ours_have_a_number),
 		cmocka_unit_test(a_batch_is_whole_messages),
-		cmocka_unit_test(taking_a_slot_away_leaves_no_object),
+		cmocka_unit_test(a_slot_is_elements_of_what_all_share),
 		cmocka_unit_test(
 			the_first_error_counts_whatever_was_acknowledged),
 		cmocka_unit_test(a_reply_cut_short_is_passed_over),

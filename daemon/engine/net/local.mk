@@ -5,14 +5,15 @@ libengine_a_SOURCES += \
 	%D%/grant.c %D%/grant.h \
 	%D%/link.c %D%/link.h \
 	%D%/net.c \
-	%D%/net_ahead.c \
 	%D%/net_flows.c \
 	%D%/net_learn.c \
 	%D%/net_learned.c %D%/net_learned.h \
 	%D%/net_names.c \
 	%D%/net_priv.h \
+	%D%/net_ranges.c \
 	%D%/net_repair.c \
 	%D%/net_rule.c \
+	%D%/net_shapes.c \
 	%D%/net_sockets.c %D%/net_sockets.h \
 	%D%/net_splice.c \
 	%D%/net_strays.c \
@@ -23,6 +24,7 @@ libengine_a_SOURCES += \
 	%D%/netpol_hard.c %D%/netpol_hard.h \
 	%D%/netpol_plan.c %D%/netpol_plan.h \
 	%D%/netpol_rule.c %D%/netpol_rule.h \
+	%D%/netpol_shape.c \
 	%D%/netpol_slot.c \
 	%D%/netpol_splice.c %D%/netpol_splice.h \
 	%D%/nft.c %D%/nft.h \

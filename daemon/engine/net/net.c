@@ -133,14 +133,24 @@ static int check_number(const struct net *net, uint32_t number,
 
 /* ---- attach, update, detach --------------------------------------------- */
 
-/* Rules only if they are other than those that are there. */
+/* That the kernel has. */
+static bool same_rates(const struct net_slot *old, const struct net_slot *s)
+{
+	const struct net_limits *a = old ? &old->plan.limits : NULL;
+	const struct net_limits *b = &s->plan.limits;
+
+	return a && old->has_policy && a->bandwidth_mbps == b->bandwidth_mbps &&
+	       a->packets_per_second == b->packets_per_second;
+}
+
+/* Rules only if there are none of that shape. */
 static int commit_slot(struct net *net, struct net_slot *s, struct error *err)
 {
 	uint32_t number = s->slot.number;
+	const struct net_slot *old = net->slots[number];
+	const struct plan *plan = s->has_policy ? &s->plan : NULL;
 	struct netpol_objects have = net->have[number];
-	const struct plan_shape *shape = net->shapes[number];
-	bool anew = s->has_policy &&
-		    !(have.slot && shape && plan_has_shape(&s->plan, shape));
+	struct net_shape *shape = plan ? net_shape_of(net, plan) : NULL;
 	struct nft_batch own, *b = net->gather ? net->gather : &own;
 	int rc;
 
@@ -148,19 +158,27 @@ static int commit_slot(struct net *net, struct net_slot *s, struct error *err)
 	learned_expire(&net->learned[number], loop_now_ms());
 	learned_retire(&net->learned[number],
 		       s->has_policy ? &s->policy : NULL);
-	if (!s->has_policy)
-		netpol_slot_close(b, &net->node, &s->slot, &have);
-	else if (anew)
-		netpol_slot(b, &net->node, &s->slot, &s->plan, &have);
-	else
-		netpol_slot_fill(b, &net->node, &s->slot, &s->plan, &have);
+	if (shape) {
+		net_shape_write(b, shape);
+		netpol_slot(b, &net->node, &s->slot, shape->id, shape->binds,
+			    same_rates(old, s) ? NULL : &s->plan.limits,
+			    net->shape_of[number] != shape, &have);
+	} else {
+		netpol_slot_close(b, &net->node, &s->slot,
+				  old ? &old->plan.limits : NULL, &have);
+	}
+	net_write_ranges(net, b, number, plan);
 	net_write_learned(net, b, number, s, true);
 	rc = net->gather ? 0 : nft_commit(net->nft, b, err);
 	if (rc == 0) {
 		learned_committed(&net->learned[number]);
+		net_ranges_committed(net, number, plan);
 		net->have[number] = have;
-		if (anew)
-			net_set_shape(net, number, &s->plan);
+		if (shape)
+			shape->there = true;
+		net_shape_use(net, number, shape);
+	} else if (shape) {
+		net_shape_failed(net, shape);
 	}
 	nft_batch_fini(&own);
 	if (net->gather && ++net->n_gathered == GATHER_MAX)
@@ -271,8 +289,6 @@ int net_attach(struct net *net, const struct slot *slot, uint64_t generation,
 	}
 	replace(net, s);
 	tell_resolver(net, s);
-	if (!old)
-		net_ahead_took(net, slot->number);
 	return 0;
 }
 
@@ -293,11 +309,11 @@ static bool admits(const struct judge *j, const struct flow *f)
 	enum hard_kind kind =
 		hard_kind_of(j->net->hard, j->net->node.n_hard, f->destination);
 
-	if (!plan->open || plan_box_holds(plan->deny, plan->n_deny,
-					  f->destination, f->protocol, f->port))
+	if (!plan->open ||
+	    plan_side_holds(&plan->deny, f->destination, f->protocol, f->port))
 		return false;
-	if (!upstream && plan_box_holds(plan->allow, plan->n_allow,
-					f->destination, f->protocol, f->port))
+	if (!upstream &&
+	    plan_side_holds(&plan->allow, f->destination, f->protocol, f->port))
 		return true;
 	for (size_t i = 0; i < t->n; i++) {
 		uint32_t groups;
@@ -406,22 +422,28 @@ int net_update(struct net *net, const struct slot *slot, uint64_t generation,
 int net_detach(struct net *net, const struct slot *slot, struct error *err)
 {
 	struct error local, *e = err ? err : &local;
+	const struct net_slot *s;
 	struct netpol_objects have;
 	struct nft_batch b;
 	int rc;
 
 	if (check_number(net, slot->number, err) < 0)
 		return -1;
+	s = net->slots[slot->number];
 	have = net->have[slot->number];
 	resolver_link_remove(net->resolver, slot->number);
 	net_splice_cut(net, slot->number);
 	nft_batch_init(&b, NFPROTO_INET);
-	netpol_slot_close(&b, &net->node, slot, &have);
+	netpol_slot_close(&b, &net->node, slot, s ? &s->plan.limits : NULL,
+			  &have);
+	net_write_ranges(net, &b, slot->number, NULL);
 	net_write_learned(net, &b, slot->number, NULL, true);
 	rc = nft_commit(net->nft, &b, e);
 	nft_batch_fini(&b);
 	if (rc == 0) {
 		net->have[slot->number] = have;
+		net_shape_use(net, slot->number, NULL);
+		net_ranges_lost(net, slot->number);
 		learned_fini(&net->learned[slot->number]);
 		denials_clear(net->denials, slot->number);
 		if (net->slots[slot->number])
@@ -431,7 +453,6 @@ int net_detach(struct net *net, const struct slot *slot, struct error *err)
 	}
 	/* Mute already; the rest may take its time. */
 	net_taps_give(net->taps, slot->number);
-	net_ahead_gave(net, slot->number);
 	return rc < 0 ? err_wrap(err, "detach slot %u", slot->number) : 0;
 }
 
@@ -580,8 +601,8 @@ int net_open(const struct net_config *config, struct loop *loop,
 	set_times(&net->config.times);
 	net->denials = denials_new();
 	net->have = xcalloc(config->slots, sizeof(*net->have));
-	net->shapes = xcalloc(config->slots, sizeof(struct plan_shape *));
-	net_ahead_open(net);
+	net->ranges = xcalloc(config->slots, sizeof(*net->ranges));
+	net_shapes_open(net);
 	net->learned = xcalloc(config->slots, sizeof(*net->learned));
 	net->slots = xcalloc(config->slots, sizeof(struct net_slot *));
 	set_node(net);
@@ -625,7 +646,6 @@ struct net *net_close(struct net *net, bool keep)
 	net_watch_close(net->watch);
 	sd_event_source_disable_unref(net->mend);
 	sd_event_source_disable_unref(net->check);
-	net_ahead_close(net);
 	net_flows_close(net);
 	resolver_link_free(net->resolver);
 	net_splice_close(net, keep);
@@ -635,9 +655,10 @@ struct net *net_close(struct net *net, bool keep)
 	for (uint32_t i = 0; i < net->config.slots; i++) {
 		slot_free(net->slots[i]);
 		learned_fini(&net->learned[i]);
-		free(net->shapes[i]);
+		net_ranges_lost(net, i);
 	}
-	free(net->shapes);
+	net_shapes_close(net);
+	free(net->ranges);
 	if (net->gather)
 		nft_batch_fini(net->gather);
 	free(net->gather);

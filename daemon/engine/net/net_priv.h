@@ -13,7 +13,7 @@ struct denials;
 struct grants;
 struct links;
 struct net_flows;
-struct net_ahead;
+struct net_shapes;
 struct net_taps;
 struct net_watch;
 struct nft;
@@ -32,6 +32,26 @@ struct net_slot {
 	struct net_policy policy;
 	struct net_limits limits;
 	struct plan plan;
+};
+
+/**
+ * struct net_shape - Rules that slots share
+ * @binds:	Connections to names
+ * @rules:	How many, if it is @there, in the kernel
+ * @users:	Slots that lead to it
+ * @used:	When the last left, as a count
+ */
+struct net_shape {
+	struct plan_shape *what;
+	uint32_t id, rules, users;
+	bool binds, there;
+	uint64_t used;
+};
+
+/* Ranges that the kernel may have of a slot, in order. */
+struct net_ranges {
+	struct netpol_range *list;
+	size_t n, room;
 };
 
 struct net {
@@ -54,7 +74,8 @@ struct net {
 	 * that are attached.
 	 */
 	struct netpol_objects *have;
-	struct plan_shape **shapes; /* of the rules it has; NULL: not known */
+	struct net_shape **shape_of; /* that it leads to; NULL: not known */
+	struct net_ranges *ranges;
 	struct learned_table *learned;
 	struct net_slot **slots;
 	uint32_t n_attached, base_rules;
@@ -70,7 +91,7 @@ struct net {
 	struct net_watch *watch;
 	struct net_flows *flows;
 	struct net_taps *taps;
-	struct net_ahead *ahead;
+	struct net_shapes *shapes;
 };
 
 /* ---- net.c ---- */
@@ -114,17 +135,44 @@ void net_flows_close(struct net *net);
 int net_flows_count(struct net *net, const struct slot *slot, uint32_t *ret,
 		    struct error *err);
 
-/* ---- net_ahead.c ---- */
+/* ---- net_shapes.c ---- */
 
-void net_ahead_open(struct net *net);
-void net_ahead_close(struct net *net);
-/* It is known which slots are guests'. */
-void net_ahead_begin(struct net *net);
-/* A slot was given rules of this shape; its guest is gone. */
-void net_ahead_took(struct net *net, uint32_t number);
-void net_ahead_gave(struct net *net, uint32_t number);
-/* What the kernel has of a slot is not known to be of any shape. */
-void net_set_shape(struct net *net, uint32_t number, const struct plan *plan);
+void net_shapes_open(struct net *net);
+void net_shapes_close(struct net *net);
+/* The one that a plan's rules are of; made if there is none. */
+struct net_shape *net_shape_of(struct net *net, const struct plan *plan);
+/* Its chains, unless they are there. Once the batch is in, say so in @there; if it
+ * is not: net_shape_failed().
+ */
+void net_shape_write(struct nft_batch *b, struct net_shape *s);
+void net_shape_failed(struct net *net, struct net_shape *s);
+/* A slot leads to it now; NULL: to none. */
+void net_shape_use(struct net *net, uint32_t number, struct net_shape *s);
+/* The kernel has none any more, or (not @surely) that is not known. */
+void net_shapes_lost(struct net *net, bool surely);
+/* NULL: there are not so many. */
+struct net_shape *net_shape_at(const struct net *net, uint32_t i);
+/* A chain of an earlier process; false: of no shape. Then take those away, and
+ * once that is done forget them.
+ */
+bool net_shapes_note(struct net *net, const char *chain);
+void net_shapes_sweep(struct net *net, struct nft_batch *b);
+void net_shapes_swept(struct net *net);
+
+/* ---- net_ranges.c ---- */
+
+/* Have the kernel's set say of a slot what @plan says; NULL: nothing. Once the
+ * batch is in: net_ranges_committed().
+ */
+void net_write_ranges(struct net *net, struct nft_batch *b, uint32_t number,
+		      const struct plan *plan);
+void net_ranges_committed(struct net *net, uint32_t number,
+			  const struct plan *plan);
+/* It has this one, too; none any more. */
+void net_ranges_note(struct net_ranges *t, const struct netpol_range *range);
+void net_ranges_lost(struct net *net, uint32_t number);
+
+/* ---- net.c ---- */
 
 /* A name, a packet or (@address not "") a connection of a slot was refused. */
 void net_note_denial(struct net *net, uint32_t slot, const char *target,
@@ -144,9 +192,7 @@ void net_splice_cut(struct net *net, uint32_t slot);
 
 /* ---- net_repair.c ---- */
 
-/* The first part of an element's key: an interface, or a number that stands for
- * one.
- */
+/* The first part of an element's key: an interface, or a mark that stands for one. */
 bool net_key_tap(const struct netpol_keyed *set, const struct nft_got_elem *e,
 		 char ret[IFNAMSIZ]);
 

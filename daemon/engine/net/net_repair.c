@@ -4,9 +4,9 @@
  * Theory of operation
  * ===================
  *
- * At start what is there is taken over: the names of chains and sets tell which
- * slots have what, and the elements' comments which name brought which address.
- * What no slot is attached for is removed by net_sweep().
+ * At start what is there is taken over: the elements tell which slots have what,
+ * and their comments which name brought which address. What no slot is attached
+ * for is removed by net_sweep(), and so are the chains of the earlier process.
  *
  * Later every change of our table by another program (net_watch.h) makes us make
  * all anew, at once: from then on guests have nothing rather than too much.
@@ -54,13 +54,31 @@ static int make_base(struct net *net, bool anew, struct error *err)
 	return rc < 0 ? err_wrap(err, "make the base rules") : 0;
 }
 
-static void nothing_is_there(struct net *net)
+/* Or it is not known what. */
+static void nothing_is_there(struct net *net, bool surely)
 {
 	memset(net->have, 0, net->config.slots * sizeof(*net->have));
 	for (uint32_t i = 0; i < net->config.slots; i++) {
-		net_set_shape(net, i, NULL);
+		net_shape_use(net, i, NULL);
+		net_ranges_lost(net, i);
 		learned_lost(&net->learned[i]);
 	}
+	net_shapes_lost(net, surely);
+}
+
+static void put_slot(struct net *net, struct nft_batch *b,
+		     const struct net_slot *s)
+{
+	uint32_t number = s->slot.number;
+	struct net_shape *shape = net_shape_of(net, &s->plan);
+
+	net_shape_write(b, shape);
+	shape->there = true;
+	net_shape_use(net, number, shape);
+	netpol_slot(b, &net->node, &s->slot, shape->id, shape->binds,
+		    &s->plan.limits, true, &net->have[number]);
+	net_write_ranges(net, b, number, &s->plan);
+	net_write_learned(net, b, number, s, true);
 }
 
 /* Everything anew: in between, what is not there yet is dropped. */
@@ -72,18 +90,14 @@ static int rebuild(struct net *net, struct error *err)
 
 	if (make_base(net, true, err) < 0)
 		return -1;
-	nothing_is_there(net);
+	nothing_is_there(net, true);
 	nft_batch_init(&b, NFPROTO_INET);
 	rc = 0;
 	for (uint32_t i = 0; rc == 0 && i < net->config.slots; i++) {
 		struct net_slot *s = net->slots[i];
 
-		if (s && s->has_policy) {
-			netpol_slot(&b, &net->node, &s->slot, &s->plan,
-				    &net->have[i]);
-			net_write_learned(net, &b, i, s, true);
-			net_set_shape(net, i, &s->plan);
-		}
+		if (s && s->has_policy)
+			put_slot(net, &b, s);
 		if (i % REBUILD_CHUNK == REBUILD_CHUNK - 1 ||
 		    i + 1 == net->config.slots) {
 			rc = nft_commit(net->nft, &b, err);
@@ -94,6 +108,9 @@ static int rebuild(struct net *net, struct error *err)
 		}
 	}
 	nft_batch_fini(&b);
+	/* What a chunk was to make, others would take to be there. */
+	if (rc < 0)
+		nothing_is_there(net, false);
 	return rc;
 }
 
@@ -128,19 +145,60 @@ static uint32_t range_elements(const struct net *net)
 	return n;
 }
 
+/* A set's elements, or several sets' together, are as many as they should be. */
+struct want {
+	const char *sets[2];
+	uint32_t n;
+	bool or_more; /* the kernel joins none, but may split */
+};
+
+static int as_many(struct net *net, const struct want *want, size_t n,
+		   bool *ret, struct error *err)
+{
+	*ret = true;
+	for (size_t i = 0; i < n && *ret; i++) {
+		uint32_t got = 0, size;
+
+		for (size_t k = 0; k < 2 && want[i].sets[k]; k++) {
+			if (set_size(net, NFPROTO_INET, want[i].sets[k], &size,
+				     err) < 0)
+				return -1;
+			got += size;
+		}
+		*ret = got == want[i].n || (want[i].or_more && got > want[i].n);
+	}
+	return 0;
+}
+
+static void count_rates(const struct net_slot *s, uint32_t *packets,
+			uint32_t *bytes)
+{
+	if (!s || !s->has_policy)
+		return;
+	*packets += s->plan.limits.packets_per_second > 0;
+	*bytes += s->plan.limits.bandwidth_mbps > 0;
+}
+
 /* Whether all our rules and what they look up are there. */
 static int intact(struct net *net, bool *ret, struct error *err)
 {
-	uint32_t rules, arp, bind, slots, hard, permitted, want;
-	uint32_t bound, spliced, upstreams;
-	uint32_t want_bind = 0, want_slots = 0, want_names = 0;
+	uint32_t rules, arp, want = net->base_rules;
+	uint32_t slots = 0, names = 0, ranges = 0;
+	uint32_t shapes = 0, binding = 0, packets = 0, bytes = 0;
+	const struct net_shape *s;
 
-	want = net->base_rules;
 	for (uint32_t i = 0; i < net->config.slots; i++) {
-		want += net->have[i].rules;
-		want_bind += net->have[i].bound;
-		want_slots += net->have[i].slot;
-		want_names += net->have[i].names;
+		slots += net->have[i].bound;
+		names += net->have[i].names;
+		count_rates(net->slots[i], &packets, &bytes);
+		ranges += (uint32_t)net->ranges[i].n;
+	}
+	for (uint32_t i = 0; (s = net_shape_at(net, i)); i++) {
+		if (!s->there)
+			continue;
+		want += s->rules;
+		shapes++;
+		binding += s->binds;
 	}
 	*ret = false;
 	if (nft_count_rules(net->nft, NFPROTO_INET, &rules, err) < 0 ||
@@ -148,19 +206,26 @@ static int intact(struct net *net, bool *ret, struct error *err)
 		return err->code == ERR_NOT_FOUND ? 0 : -1;
 	if (rules + arp != want)
 		return 0;
-	if (set_size(net, NFPROTO_INET, "bind", &bind, err) < 0 ||
-	    set_size(net, NFPROTO_INET, "slots", &slots, err) < 0 ||
-	    set_size(net, NFPROTO_INET, NETPOL_BOUND, &bound, err) < 0 ||
-	    set_size(net, NFPROTO_INET, NETPOL_SPLICED, &spliced, err) < 0 ||
-	    set_size(net, NFPROTO_INET, NETPOL_UPSTREAMS, &upstreams, err) <
-		    0 ||
-	    set_size(net, NFPROTO_INET, "hard", &hard, err) < 0 ||
-	    set_size(net, NFPROTO_INET, "permitted", &permitted, err) < 0)
+	const struct want wants[] = {
+		{ { NETPOL_BIND }, slots, false },
+		{ { NETPOL_MARKS }, slots, false },
+		{ { NETPOL_SHAPES }, slots, false },
+		{ { NETPOL_UPSTREAMS }, names, false },
+		{ { NETPOL_FLOW_MARKS }, names, false },
+		/* What may be there is. */
+		{ { NETPOL_RANGES }, ranges, false },
+		{ { "policies" }, shapes, false },
+		{ { NETPOL_BOUND }, binding, false },
+		{ { NETPOL_SPLICED }, binding, false },
+		{ { NETPOL_ONWARD }, binding, false },
+		{ { NETPOL_PACKETS_FROM }, packets, false },
+		{ { NETPOL_BYTES_FROM }, bytes, false },
+		{ { NETPOL_BYTES_TO }, bytes, false },
+		{ { "hard", "permitted" }, range_elements(net), true },
+	};
+
+	if (as_many(net, wants, sizeof(wants) / sizeof(wants[0]), ret, err) < 0)
 		return err->code == ERR_NOT_FOUND ? 0 : -1;
-	*ret = bind == want_bind && slots == want_slots &&
-	       bound == want_names && spliced == want_names &&
-	       upstreams == want_names &&
-	       hard + permitted >= range_elements(net);
 	return 0;
 }
 
@@ -227,25 +292,23 @@ int net_start_checking(struct net *net, struct error *err)
 
 struct note {
 	struct net *net;
-	bool any, base, learned;
+	bool base, shapes, old;
 };
 
 static void note_chain(const char *name, void *arg)
 {
 	struct note *note = arg;
 
-	note->any = true;
 	if (!strcmp(name, "guard"))
 		note->base = true;
-	netpol_note_chain(name, note->net->have, note->net->config.slots);
+	note->old |= net_shapes_note(note->net, name);
 }
 
 static void note_set(const char *name, void *arg)
 {
 	struct note *note = arg;
 
-	note->learned |= !strcmp(name, NETPOL_LEARNED);
-	netpol_note_set(name, note->net->have, note->net->config.slots);
+	note->shapes |= !strcmp(name, NETPOL_SHAPES);
 }
 
 struct load {
@@ -260,14 +323,12 @@ struct load {
 static void load_elem(const struct nft_got_elem *e, void *arg)
 {
 	struct load *load = arg;
-	uint32_t number, address, hash;
+	uint32_t number, group, address, hash;
 	struct learned_table *t;
 	struct learned *l;
-	unsigned int group;
 	uint64_t expires = load->now + e->expires_ms;
 
-	if (!netpol_learned_key(e->key, e->key_len, &number, &group, &address,
-				&hash) ||
+	if (!netpol_key(e->key, e->key_len, &number, &group, &address, &hash) ||
 	    number >= load->net->config.slots || group >= 32)
 		return;
 	t = &load->net->learned[number];
@@ -297,10 +358,43 @@ static void note_bound(const struct nft_got_elem *e, void *arg)
 		net->have[number].bound = true;
 }
 
-/* What an earlier process left of slots: objects, and learned addresses. */
+static void note_names(const struct nft_got_elem *e, void *arg)
+{
+	struct net *net = arg;
+	uint32_t mark;
+
+	if (e->key_len < sizeof(mark))
+		return;
+	memcpy(&mark, e->key, sizeof(mark));
+	if (mark - SLOT_MARK_BASE < net->config.slots)
+		net->have[mark - SLOT_MARK_BASE].names = true;
+}
+
+static void note_range(const struct nft_got_elem *e, void *arg)
+{
+	struct net *net = arg;
+	struct netpol_range range;
+	uint32_t number;
+
+	if (netpol_range_key(e->key, e->key_len, &number, &range) &&
+	    number < net->config.slots)
+		net_ranges_note(&net->ranges[number], &range);
+}
+
+static int each_there(struct net *net, const char *set, nft_elem_fn fn,
+		      void *arg, struct error *err)
+{
+	if (nft_each_elem(net->nft, NFPROTO_INET, set, fn, arg, err) < 0 &&
+	    err->code != ERR_NOT_FOUND)
+		return -1;
+	return 0;
+}
+
+/* What an earlier process left of slots: chains, elements, learned addresses. */
 static int take_stock(struct net *net, bool *ret_base, struct error *err)
 {
 	struct note note = { .net = net };
+	struct load load = { net, loop_now_ms(), false };
 
 	if (nft_each_chain(net->nft, NFPROTO_INET, note_chain, &note, err) <
 		    0 &&
@@ -309,23 +403,21 @@ static int take_stock(struct net *net, bool *ret_base, struct error *err)
 	if (nft_each_set(net->nft, NFPROTO_INET, note_set, &note, err) < 0 &&
 	    err->code != ERR_NOT_FOUND)
 		return -1;
-	if (nft_each_elem(net->nft, NFPROTO_INET, NETPOL_BIND, note_bound, net,
-			  err) < 0 &&
-	    err->code != ERR_NOT_FOUND)
+	/* Before 0.2 each slot had chains and sets of its own. */
+	*ret_base = note.base && note.shapes;
+	if (!*ret_base)
+		return 0;
+	if (each_there(net, NETPOL_BIND, note_bound, net, err) < 0 ||
+	    each_there(net, NETPOL_UPSTREAMS, note_names, net, err) < 0 ||
+	    each_there(net, NETPOL_RANGES, note_range, net, err) < 0 ||
+	    each_there(net, NETPOL_LEARNED, load_elem, &load, err) < 0)
 		return -1;
-	for (int names = 0; names < 2; names++) {
-		struct load load = { net, loop_now_ms(), names };
-
-		if (nft_each_elem(net->nft, NFPROTO_INET,
-				  names ? NETPOL_NAMES : NETPOL_LEARNED,
-				  load_elem, &load, err) < 0 &&
-		    err->code != ERR_NOT_FOUND)
-			return -1;
-	}
+	load.names = true;
+	if (each_there(net, NETPOL_NAMES, load_elem, &load, err) < 0)
+		return -1;
+	net->unswept = note.old;
 	for (uint32_t i = 0; i < net->config.slots; i++)
-		net->unswept |= net->have[i].slot;
-	/* Before 0.2 each slot had sets of its own. */
-	*ret_base = note.base && note.learned;
+		net->unswept |= net->have[i].bound;
 	return 0;
 }
 
@@ -343,7 +435,7 @@ int net_filter_open(struct net *net, struct error *err)
 		return 0;
 	if (base)
 		log_warn("%s: the table is made anew", err->msg);
-	nothing_is_there(net);
+	nothing_is_there(net, true);
 	net->unswept = false;
 	return make_base(net, true, err);
 }
@@ -367,18 +459,10 @@ static bool is_stale(const struct net *net, const char *name, uint32_t *ret)
 bool net_key_tap(const struct netpol_keyed *set, const struct nft_got_elem *e,
 		 char ret[IFNAMSIZ])
 {
-	uint32_t mark, address, hash, number;
-	unsigned int group;
+	uint32_t mark;
 
 	memset(ret, 0, IFNAMSIZ);
-	if (set->by == NETPOL_BY_NUMBER) {
-		if (!netpol_learned_key(e->key, e->key_len, &number, &group,
-					&address, &hash))
-			return false;
-		tap_name(ret, number);
-		return true;
-	}
-	if (set->by == NETPOL_BY_TAP) {
+	if (!set->by_mark) {
 		memcpy(ret, e->key, IFNAMSIZ - 1);
 		return e->key_len >= IFNAMSIZ;
 	}
@@ -402,7 +486,7 @@ static void stale_elem(const struct nft_got_elem *e, void *arg)
 		return;
 	stale->b->family = stale->set->family;
 	/* It may expire before it is deleted, which would fail. */
-	if (stale->set->by == NETPOL_BY_NUMBER) {
+	if (stale->set->expires) {
 		del.timeout_ms = 1000;
 		nft_elems_add(stale->b, stale->set->set, &del, 1);
 		del.timeout_ms = 0;
@@ -422,7 +506,7 @@ static void stale_tap(const char *name, void *arg)
 	stale->taps[stale->n_taps++] = number;
 }
 
-/* Elements first: they hold the chains, which hold the sets. */
+/* Elements first: they hold the chains. */
 static int sweep_filter(struct net *net, struct error *err)
 {
 	struct nft_batch b;
@@ -438,12 +522,15 @@ static int sweep_filter(struct net *net, struct error *err)
 	for (uint32_t i = 0; rc == 0 && i < net->config.slots; i++) {
 		if (net->slots[i])
 			continue;
-		netpol_objects_del(&b, i, &net->have[i]);
-		net_set_shape(net, i, NULL);
+		net->have[i] = (struct netpol_objects){ 0 };
+		net_ranges_lost(net, i);
 		learned_fini(&net->learned[i]);
 	}
+	net_shapes_sweep(net, &b);
 	if (rc == 0)
 		rc = nft_commit(net->nft, &b, err);
+	if (rc == 0)
+		net_shapes_swept(net);
 	nft_batch_fini(&b);
 	return rc;
 }
@@ -467,10 +554,8 @@ int net_sweep(struct net *net, struct error *err)
 	rc = links_each(net->links, stale_tap, &stale, err);
 	for (uint32_t i = 0; rc == 0 && i < stale.n_taps; i++)
 		net_taps_give(net->taps, stale.taps[i]);
-	if (rc == 0) {
+	if (rc == 0)
 		net_taps_begin(net->taps);
-		net_ahead_begin(net);
-	}
 	free(stale.taps);
 	net->unswept = net->unswept && rc < 0;
 	return rc < 0 ? err_wrap(err, "sweep taps") : 0;

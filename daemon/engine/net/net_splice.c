@@ -45,8 +45,8 @@ static const char *judge(struct net *net, const struct net_slot *s,
 
 	if (kind != HARD_NONE && kind != HARD_PERMITTED)
 		return "address";
-	if (!s->has_policy || plan_box_holds(s->plan.deny, s->plan.n_deny,
-					     address, IPPROTO_TCP, port))
+	if (!s->has_policy ||
+	    plan_side_holds(&s->plan.deny, address, IPPROTO_TCP, port))
 		return "address";
 	if (!learned_by_name(&net->learned[s->slot.number], name, address,
 			     loop_now_ms()))

@@ -3,7 +3,8 @@
  *
  * For fsck, of a node that runs and of one that does not. What a node that runs
  * has made ahead is its own, though no guest has it yet. Learned addresses are
- * not looked at: they expire by themselves.
+ * not looked at: they expire by themselves; nor are chains, which are no slot's
+ * and let nothing through without elements: the next start takes them away.
  *
  * A node that does not run is looked at from a process without a struct net,
  * which holds the node's claim meanwhile: two nodes in one namespace name the
@@ -15,14 +16,11 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "engine/net/link.h"
 #include "engine/net/net_sockets.h"
 #include "engine/net/net_taps.h"
-#include "engine/net/netpol_rule.h"
 #include "engine/net/nft.h"
 #include "engine/net/nft_batch.h"
-#include "engine/net/nft_expr.h"
 #include "engine/net/tap.h"
 
 #include <errno.h>
@@ -35,15 +33,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LIST_TRIES    5
-#define CHAIN_LETTERS "spncurw"
-#define SET_LETTERS   "ax"
-#define CHAINS_FIRST  "nc" /* those that jump to others */
+#define LIST_TRIES 5
 
-/* Of one slot: which chains and sets (by their letters), how many elements. */
 struct found {
 	bool tap;
-	char chains[sizeof(CHAIN_LETTERS)], sets[sizeof(SET_LETTERS)];
 	uint32_t elems;
 };
 
@@ -92,48 +85,6 @@ static struct scan *scan_new(struct net *net, struct error *err)
 
 /* ---- what there is ---- */
 
-/* "s17". False: not an object of a slot. */
-static bool parse_object(const char *name, const char *letters, uint32_t *ret)
-{
-	uint64_t number;
-	char again[32];
-
-	if (!name[0] || !strchr(letters, name[0]) ||
-	    str_parse_u64(name + 1, SLOT_MAX - 1, &number) < 0)
-		return false;
-	*ret = (uint32_t)number;
-	netpol_slot_name(again, name[0], *ret);
-	return !strcmp(again, name);
-}
-
-static void add_letter(char *letters, char letter)
-{
-	size_t n = strlen(letters);
-
-	if (!strchr(letters, letter)) {
-		letters[n] = letter;
-		letters[n + 1] = '\0';
-	}
-}
-
-static void on_chain(const char *name, void *arg)
-{
-	struct scan *s = arg;
-	uint32_t number;
-
-	if (parse_object(name, CHAIN_LETTERS, &number))
-		add_letter(s->found[number].chains, name[0]);
-}
-
-static void on_set(const char *name, void *arg)
-{
-	struct scan *s = arg;
-	uint32_t number;
-
-	if (parse_object(name, SET_LETTERS, &number))
-		add_letter(s->found[number].sets, name[0]);
-}
-
 static void on_tap(const char *name, void *arg)
 {
 	struct scan *s = arg;
@@ -163,7 +114,7 @@ static void on_elem(const struct nft_got_elem *e, void *arg)
 static int each_elem(struct scan *s, struct error *err)
 {
 	for (s->set = netpol_keyed_sets; s->set->set; s->set++) {
-		if (s->set->by == NETPOL_BY_NUMBER)
+		if (s->set->expires)
 			continue;
 		if (nft_each_elem(s->nft, s->set->family, s->set->set, on_elem,
 				  s, err) < 0 &&
@@ -180,10 +131,6 @@ static int list_once(struct scan *s, struct error *err)
 		nft_batch_fini(s->del);
 		nft_batch_init(s->del, NFPROTO_INET);
 	}
-	if ((nft_each_chain(s->nft, NFPROTO_INET, on_chain, s, err) < 0 ||
-	     nft_each_set(s->nft, NFPROTO_INET, on_set, s, err) < 0) &&
-	    err->code != ERR_NOT_FOUND)
-		return -1;
 	if (each_elem(s, err) < 0)
 		return -1;
 	return links_each(s->links, on_tap, s, err);
@@ -205,8 +152,7 @@ static bool has_rules(const struct net *net, uint32_t number)
 {
 	const struct netpol_objects *have = &net->have[number];
 
-	return have->slot || have->bound || have->names || have->policy ||
-	       have->limits || have->allow || have->deny;
+	return have->bound || have->names || net->ranges[number].n;
 }
 
 /* The node's own, made ahead or on its way out. */
@@ -222,12 +168,10 @@ static void tell_rules(const struct found *f, uint32_t number, net_stray_fn fn,
 {
 	struct net_stray stray = { .number = number };
 
-	if (!f->chains[0] && !f->sets[0] && !f->elems)
+	if (!f->elems)
 		return;
 	snprintf(stray.text, sizeof(stray.text),
-		 "%zu chains, %zu sets and %u "
-		 "elements of the packet filter",
-		 strlen(f->chains), strlen(f->sets), f->elems);
+		 "%u elements of the packet filter", f->elems);
 	fn(&stray, arg);
 }
 
@@ -264,41 +208,15 @@ bool net_tap_is_there(uint32_t number)
 
 /* ---- taking it away ---- */
 
-static void each_chain(struct nft_batch *b, const struct found *f,
-		       uint32_t number,
-		       void (*fn)(struct nft_batch *b, const char *name))
-{
-	char name[32];
-
-	for (int first = 1; first >= 0; first--) {
-		for (const char *c = f->chains; *c; c++) {
-			if (!strchr(CHAINS_FIRST, *c) == !first)
-				continue;
-			netpol_slot_name(name, *c, number);
-			fn(b, name);
-		}
-	}
-}
-
-/* Elements first: they hold the chains, whose rules hold each other and sets. */
 static int remove_rules(struct scan *s, uint32_t number, struct error *err)
 {
-	const struct found *f = &s->found[number];
 	struct nft_batch b;
-	char name[32];
 	int rc;
 
 	nft_batch_init(&b, NFPROTO_INET);
 	s->del = &b;
 	s->number = number;
 	rc = list(s, err);
-	b.family = NFPROTO_INET;
-	each_chain(&b, f, number, nft_chain_flush);
-	each_chain(&b, f, number, nft_chain_del);
-	for (const char *c = f->sets; *c; c++) {
-		netpol_slot_name(name, *c, number);
-		nft_set_del(&b, name);
-	}
 	if (rc == 0)
 		rc = nft_commit(s->nft, &b, err);
 	nft_batch_fini(&b);

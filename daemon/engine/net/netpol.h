@@ -30,17 +30,11 @@ struct netpol_node {
 
 /**
  * struct netpol_objects - What the kernel has of one slot
- * @slot:	Its chain, and the element that leads there
- * @bound:	The elements that let its tap through the guard
- * @names:	Chains and elements of what must say its name
- * @policy, @limits: Chains of their own
- * @allow, @deny: Sets of addresses
- * @empty:	Those sets are known to be
- * @rules:	How many in its chains
+ * @bound:	The elements that let its tap through, to its shape
+ * @names:	Those that let what is bound to names go on
  */
 struct netpol_objects {
-	bool slot, bound, names, policy, limits, allow, deny, empty;
-	uint32_t rules;
+	bool bound, names;
 };
 
 /* Tables, base chains and their sets. When they are there already (@anew
@@ -51,48 +45,88 @@ void netpol_base(struct nft_batch *b, const struct netpol_node *node,
 /* Add the empty tables and delete them: works whether they are there or not. */
 void netpol_remove_all(struct nft_batch *b);
 
+/* ---- shapes ---- */
+
+/* What leads from a tap to its slot's mark, which is the first part of all keys
+ * below, and to the number of its shape.
+ */
+#define NETPOL_MARKS  "marks"
+#define NETPOL_SHAPES "shapes"
+
 /**
- * netpol_slot() - Let a slot through as its plan says, instead of what was
+ * netpol_shape() - The chains of a shape that has none, and what leads there
+ *
+ * The kernel checks all chains of the table then, so this costs more the more
+ * shapes there are.
+ */
+void netpol_shape(struct nft_batch *b, uint32_t id,
+		  const struct plan_shape *shape);
+
+/**
+ * struct netpol_chains - Which chains of a shape there are
+ * @number:	Its number, if @any
+ */
+struct netpol_chains {
+	uint32_t number;
+	bool any, names;
+};
+/* Take them away; no slot leads there. */
+void netpol_shape_del(struct nft_batch *b, const struct netpol_chains *chains);
+
+/* Whether it binds connections to names. */
+bool netpol_binds(const struct plan_shape *shape);
+
+/* Of which shape the chain of this name is. False: of none. */
+bool netpol_note_chain(const char *name, struct netpol_chains *ret);
+
+/* ---- slots ---- */
+
+/**
+ * netpol_slot() - Let a slot through by a shape's rules
+ * @limits:	Of packets and bytes; NULL: as they are
+ * @move:	It may lead to another shape's
  * @have:	What the kernel has of it; afterwards: will have
  *
- * The kernel checks all chains of the table when one is changed, so this costs
- * more the more slots there are. What was learned is not touched.
+ * Only elements: costs the same at any number of slots. What was learned and
+ * ranges are not touched.
  */
 void netpol_slot(struct nft_batch *b, const struct netpol_node *node,
-		 const struct slot *slot, const struct plan *plan,
+		 const struct slot *slot, uint32_t shape_id, bool binds,
+		 const struct net_limits *limits, bool move,
 		 struct netpol_objects *have);
 
-/* The same for a slot whose rules are of the plan's shape already: only what is
- * in its sets is replaced, and its tap bound. Costs the same at any number.
- */
-void netpol_slot_fill(struct nft_batch *b, const struct netpol_node *node,
-		      const struct slot *slot, const struct plan *plan,
-		      struct netpol_objects *have);
-
-/* The rules of a plan (without its addresses) for a slot that has none. Its tap
- * is not bound: nothing passes.
- */
-void netpol_slot_ahead(struct nft_batch *b, const struct slot *slot,
-		       const struct plan *plan, struct netpol_objects *have);
-
-/* Nothing passes any more, and its own sets are empty; the rules stay. */
+/* Nothing passes any more. @limits: those that it had, or NULL. */
 void netpol_slot_close(struct nft_batch *b, const struct netpol_node *node,
-		       const struct slot *slot, struct netpol_objects *have);
+		       const struct slot *slot, const struct net_limits *limits,
+		       struct netpol_objects *have);
 
-/* Take it all away. */
-void netpol_slot_del(struct nft_batch *b, const struct netpol_node *node,
-		     const struct slot *slot, struct netpol_objects *have);
+/* ---- ranges ---- */
 
-/* Its chains and sets, once no element leads to them. */
-void netpol_objects_del(struct nft_batch *b, uint32_t number,
-			struct netpol_objects *have);
+/* The set of what rules with addresses name: by mark, group, address, protocol and
+ * port. A group is a pair of lengths, of allow or deny rules.
+ */
+#define NETPOL_RANGES "ranges"
+uint32_t netpol_range_group(bool deny, struct plan_length length);
+
+struct netpol_range {
+	bool deny;
+	struct plan_range range;
+};
+/* From an element's key; false: it is none. */
+bool netpol_range_key(const uint8_t *key, size_t len, uint32_t *ret_number,
+		      struct netpol_range *ret);
+
+/* Add them, whether they are there or not; take them out, the same. */
+void netpol_ranges_add(struct nft_batch *b, uint32_t number,
+		       const struct netpol_range *ranges, size_t n);
+void netpol_ranges_del(struct nft_batch *b, uint32_t number,
+		       const struct netpol_range *ranges, size_t n);
 
 /* ---- learned addresses ---- */
 
-/* Sets that all slots share, of a key's first part (number << 8 | group) and the
- * address: those that rules look up; and those that nothing looks up but whoever
- * takes over after a restart: which names (by hash) brought an address that is
- * bound to them, beside the first, whose group is 0.
+/* Sets that all slots share, by mark, group and address: one that rules look up;
+ * and one that nothing looks up but whoever takes over after a restart: which
+ * names (by hash) brought an address that is bound to them. Its groups are 0.
  */
 #define NETPOL_LEARNED "learned"
 #define NETPOL_NAMES   "names"
@@ -118,36 +152,30 @@ void netpol_learn(struct nft_batch *b, const char *set,
 void netpol_forget(struct nft_batch *b, const char *set,
 		   const struct netpol_learned *elems, size_t n);
 
-/* The key of an element of them; false: it is none. @ret_hash: NETPOL_NAMES. */
-bool netpol_learned_key(const uint8_t *key, size_t len, uint32_t *ret_number,
-			unsigned int *ret_group, uint32_t *ret_address,
-			uint32_t *ret_hash);
-
-/* Note an object's name in its slot's entry of @slots (@n of them). False: not
- * a slot's object, or of none of them.
+/* The key of an element of these sets; false: it is none.
+ * @ret_hash: NETPOL_NAMES.
  */
-bool netpol_note_chain(const char *name, struct netpol_objects *slots,
-		       uint32_t n);
-bool netpol_note_set(const char *name, struct netpol_objects *slots,
-		     uint32_t n);
+bool netpol_key(const uint8_t *key, size_t len, uint32_t *ret_number,
+		uint32_t *ret_group, uint32_t *ret_address, uint32_t *ret_hash);
 
 /* Sets whose elements belong to slots by their key's first part: name and family,
  * ended by a NULL.
  */
-enum netpol_key {
-	NETPOL_BY_TAP,
-	NETPOL_BY_MARK,
-	NETPOL_BY_NUMBER, /* as above: they expire */
-};
 struct netpol_keyed {
 	const char *set;
 	uint8_t family;
-	enum netpol_key by;
+	bool by_mark; /* else by its tap */
+	bool expires;
 };
 extern const struct netpol_keyed netpol_keyed_sets[];
 
 /* What binds a tap to its address: interface, MAC, address. */
 #define NETPOL_BIND "bind"
+
+/* Limits, by interface. */
+#define NETPOL_PACKETS_FROM "packets-from"
+#define NETPOL_BYTES_FROM   "bytes-from"
+#define NETPOL_BYTES_TO	    "bytes-to"
 
 /* The sets that count, by interface. */
 #define NETPOL_ALLOWED "allowed"

@@ -13,19 +13,22 @@
  *            on untracked; then the host's own addresses, the ranges of
  *            netpol_hard.c, and other resolvers, each to its "deny-" chain.
  *   forward  guest to guest never; to a guest only what belongs to a
- *            connection it opened; from a guest by its slot's chain.
- *   s<N>     one a slot: flows that live pass; a new one must come back from
- *            the policy's chain (p<N>, or "default-allow" when there are no
- *            rules), then is counted against the slot's limit, marked and
- *            accepted. p<N>: deny set, allow set, what was learned for the
- *            slot (one set for all slots, so that it is found at once),
- *            default.
+ *            connection it opened; from a guest by the chain of its shape,
+ *            after flows that live.
+ *   p<N>     one a shape: deny rules, allow rules, what was learned, default.
+ *   c<N>     what p<N> lets be is counted against the slot's limit and accepted.
  *   input    only DNS, and what is bound to names (netpol_splice.c); a second
  *            wall behind the guard.
  *
- * The number of rules that a packet meets does not grow with the number of
- * slots: chains are found by interface in verdict maps. A slot is replaced in
- * one transaction.
+ * A shape (struct plan_shape) is all that rules depend on but addresses; slots of
+ * one shape share its chains. What differs between them are elements of sets that
+ * all share: an interface leads to its slot's mark, which a new connection bears
+ * when addresses are looked up, by it, group of rules and address; to the number of
+ * its shape; and to limits of packets and bytes. For the kernel
+ * walks through all chains at each transaction and through all sets at each
+ * message, and checks all chains again when one is changed or led to; an element
+ * without a verdict costs the same at any number. A slot is replaced in one
+ * transaction.
  *
  * Refusing is the end of a "deny-" chain: a log message to the resolver's group
  * (so many a second for each interface), a count, and an answer: TCP reset or
@@ -111,6 +114,18 @@ static void refuse_chain(struct nft_batch *b)
 	nft_rule_end(&r);
 }
 
+/* More than the interface's element lets through. */
+static void limit_rule(struct nft_batch *b, const char *chain, bool out,
+		       const char *set)
+{
+	struct nft_rule r;
+
+	nft_rule_begin(&r, b, chain);
+	nft_meta(&r, out ? NFT_META_OIFNAME : NFT_META_IIFNAME, 0);
+	nft_lookup(&r, 0, set, false);
+	rule_drop(&r);
+}
+
 /* ---- base: guard -------------------------------------------------------- */
 
 static void guard_sender(struct nft_batch *b)
@@ -128,7 +143,8 @@ static void guard_sender(struct nft_batch *b)
 	nft_payload(&r, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 4, 6);
 	nft_lookup(&r, 0, "bind", true);
 	rule_drop(&r);
-	rule_by_interface(b, "guest", false, "limits-from");
+	limit_rule(b, "guest", false, NETPOL_PACKETS_FROM);
+	limit_rule(b, "guest", false, NETPOL_BYTES_FROM);
 }
 
 static void guard_dns(struct nft_batch *b, const struct netpol_node *node,
@@ -214,7 +230,7 @@ static void forward_chains(struct nft_batch *b)
 	rule_from_guest(b, "forward", NFT_JUMP, "from-guest");
 	rule_from_guest(b, "forward", NF_DROP, NULL);
 
-	rule_by_interface(b, "to-guest", true, "limits-to");
+	limit_rule(b, "to-guest", true, NETPOL_BYTES_TO);
 	nft_rule_begin(&r, b, "to-guest");
 	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
 	nft_verdict(&r, NF_ACCEPT, NULL);
@@ -225,7 +241,12 @@ static void forward_chains(struct nft_batch *b)
 	nft_rule_begin(&r, b, "from-guest");
 	rule_ct_state(&r, CT_INVALID);
 	rule_drop(&r);
-	rule_by_interface(b, "from-guest", false, "slots");
+	nft_rule_begin(&r, b, "from-guest");
+	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
+	nft_verdict(&r, NF_ACCEPT, NULL);
+	nft_rule_end(&r);
+	rule_by_shape(b, "from-guest", NFT_META_IIFNAME, NETPOL_SHAPES,
+		      "policies");
 }
 
 /* Returns if a new connection may be. */
@@ -333,18 +354,27 @@ static void base_sets(struct nft_batch *b)
 	 * so those come first that are changed most often.
 	 */
 	static const struct nft_set_spec sets[] = {
-		{ .name = NETPOL_LEARNED, .n_types = 2, .timeout = true,
-		  .types = { NFT_TYPE_MARK, NFT_TYPE_ADDRESS } },
-		{ .name = NETPOL_NAMES, .n_types = 3, .timeout = true,
-		  .types = { NFT_TYPE_MARK, NFT_TYPE_ADDRESS,
+		{ .name = NETPOL_LEARNED, .n_types = 3, .timeout = true,
+		  .types = { NFT_TYPE_MARK, NFT_TYPE_MARK, NFT_TYPE_ADDRESS } },
+		{ .name = NETPOL_NAMES, .n_types = 4, .timeout = true,
+		  .types = { NFT_TYPE_MARK, NFT_TYPE_MARK, NFT_TYPE_ADDRESS,
 			     NFT_TYPE_MARK } },
-		{ .name = "bind", .n_types = 3, .types = { NFT_TYPE_IFNAME,
+		{ .name = NETPOL_RANGES, .n_types = 5,
+		  .types = { NFT_TYPE_MARK, NFT_TYPE_MARK, NFT_TYPE_ADDRESS,
+			     NFT_TYPE_PROTO, NFT_TYPE_PORT } },
+		{ .name = NETPOL_BIND, .n_types = 3, .types = { NFT_TYPE_IFNAME,
 		  NFT_TYPE_ETHER, NFT_TYPE_ADDRESS } },
-		{ .name = "slots", .n_types = 1, .verdicts = true,
+		{ .name = NETPOL_MARKS, .n_types = 1, .data = NFT_TYPE_MARK,
 		  .types = { NFT_TYPE_IFNAME } },
-		{ .name = "limits-from", .n_types = 1, .verdicts = true,
+		{ .name = NETPOL_SHAPES, .n_types = 1, .data = NFT_TYPE_MARK,
 		  .types = { NFT_TYPE_IFNAME } },
-		{ .name = "limits-to", .n_types = 1, .verdicts = true,
+		{ .name = "policies", .n_types = 1, .verdicts = true,
+		  .types = { NFT_TYPE_MARK } },
+		{ .name = NETPOL_PACKETS_FROM, .n_types = 1,
+		  .types = { NFT_TYPE_IFNAME } },
+		{ .name = NETPOL_BYTES_FROM, .n_types = 1,
+		  .types = { NFT_TYPE_IFNAME } },
+		{ .name = NETPOL_BYTES_TO, .n_types = 1,
 		  .types = { NFT_TYPE_IFNAME } },
 		{ .name = NETPOL_ALLOWED, .n_types = 1, .counter = true,
 		  .types = { NFT_TYPE_IFNAME } },
@@ -353,6 +383,8 @@ static void base_sets(struct nft_batch *b)
 		{ .name = "log-rate", .n_types = 1, .dynamic = true,
 		  .timeout = true, .timeout_ms = LOG_FORGET_MS,
 		  .size = 2 * SLOT_MAX, .types = { NFT_TYPE_IFNAME } },
+		{ .name = NETPOL_FLOWS, .n_types = 2, .dynamic = true,
+		  .size = 2 * SLOT_MAX, .types = { NFT_TYPE_MARK, NFT_TYPE_MARK } },
 		{ .name = "hard", .n_types = 1, .interval = true,
 		  .verdicts = true, .types = { NFT_TYPE_ADDRESS } },
 		{ .name = "permitted", .n_types = 1, .interval = true,

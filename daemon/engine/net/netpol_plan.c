@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* netpol_plan.c - a policy in the form that the packet filter wants (pure)
  *
- * Rules with addresses may overlap in any way; the elements of one of the
- * kernel's interval sets may not. So the address space is cut at every rule's
- * first and last address, and in each piece the port ranges of the rules that
- * cover it are merged. Pieces beside each other with the same ports become one
- * again.
+ * Theory of operation
+ * ===================
+ *
+ * The kernel keeps all slots' addresses in one set without ranges: such a set
+ * is changed in the same time whatever it holds, where one of ranges is copied.
+ * So a range of addresses, which is a prefix, and ranges of ports, which are cut
+ * into such, are looked up by their first bits: once for each pair of lengths
+ * that there is. Ranges may overlap in any way, as all of a side say the same.
  */
 #include "engine/net/netpol_plan.h"
 
@@ -16,16 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A piece is covered by at most all rules, each with all its ranges. */
-#define PORTS_MAX (NET_RULES_MAX * NET_RULE_PORTS_MAX)
-
 const uint16_t plan_web_ports[PLAN_WEB_PORTS] = { 80, 443 };
-
-static bool has_protocol(const struct net_rule *rule, uint8_t protocol)
-{
-	return rule->protocol == NET_ANY ||
-	       (protocol == IPPROTO_TCP) == (rule->protocol == NET_TCP);
-}
 
 static int by_first(const void *a, const void *b)
 {
@@ -61,141 +55,44 @@ static size_t add_ports(struct net_ports *dst, size_t n,
 	return n;
 }
 
-struct pieces {
-	struct plan_box *boxes;
-	size_t n;
-	/* Those of the piece before, to be made longer. */
-	size_t last, n_last;
-};
-
-static int add_piece(struct pieces *p, const struct plan_box *boxes, size_t n,
-		     struct error *err)
+static int by_what(const struct plan_group *a, const struct plan_group *b)
 {
-	bool same = n == p->n_last && n > 0 &&
-		    (uint64_t)p->boxes[p->last].last + 1 == boxes[0].first;
-
-	for (size_t i = 0; same && i < n; i++) {
-		const struct plan_box *old = &p->boxes[p->last + i];
-
-		same = old->protocol == boxes[i].protocol &&
-		       old->ports.first == boxes[i].ports.first &&
-		       old->ports.last == boxes[i].ports.last;
+	if (a->protocols != b->protocols)
+		return a->protocols < b->protocols ? -1 : 1;
+	if (a->verify != b->verify)
+		return a->verify < b->verify ? -1 : 1;
+	if (a->n_ports != b->n_ports)
+		return a->n_ports < b->n_ports ? -1 : 1;
+	for (size_t i = 0; i < a->n_ports; i++) {
+		if (a->ports[i].first != b->ports[i].first)
+			return a->ports[i].first < b->ports[i].first ? -1 : 1;
+		if (a->ports[i].last != b->ports[i].last)
+			return a->ports[i].last < b->ports[i].last ? -1 : 1;
 	}
-	if (same) {
-		for (size_t i = 0; i < n; i++)
-			p->boxes[p->last + i].last = boxes[i].last;
-		return 0;
-	}
-	if (n > PLAN_BOXES_MAX - p->n)
-		return err_set(err, ERR_LIMIT,
-			       "the rules' addresses and ports make more than "
-			       "%u combinations",
-			       PLAN_BOXES_MAX);
-	p->boxes = xrealloc(p->boxes, p->n + n, sizeof(*p->boxes));
-	if (n)
-		memcpy(p->boxes + p->n, boxes, n * sizeof(*boxes));
-	p->last = p->n;
-	p->n_last = n;
-	p->n += n;
 	return 0;
 }
 
-/* The boxes of [first, last], no rule beginning or ending inside it. */
-static int piece(const struct net_rule *rules, size_t n_rules, uint32_t first,
-		 uint32_t last, struct net_ports *ports, struct plan_box *boxes,
-		 struct pieces *p, struct error *err)
+static void make_group(const struct net_rule *rule, struct plan_group *ret)
 {
-	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
-	size_t n_boxes = 0;
-
-	for (size_t k = 0; k < 2; k++) {
-		size_t n = 0;
-
-		for (size_t i = 0; i < n_rules; i++) {
-			if (!rules[i].is_name &&
-			    (first & rules[i].mask) == rules[i].network &&
-			    has_protocol(&rules[i], protocols[k]))
-				n = add_ports(ports, n, &rules[i]);
-		}
-		n = merge_ports(ports, n);
-		for (size_t i = 0; i < n; i++)
-			boxes[n_boxes++] =
-				(struct plan_box){ first, last, protocols[k],
-						   ports[i] };
-	}
-	return add_piece(p, boxes, n_boxes, err);
-}
-
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static int make_boxes(const struct net_rule *rules, size_t n_rules,
-		      struct plan_box **ret, size_t *ret_n, struct error *err)
-{
-	uint64_t *cuts;
-	struct net_ports *ports;
-	struct plan_box *boxes;
-	struct pieces p = { 0 };
-	size_t n = 0;
-	int rc = 0;
-
-	if (n_rules > NET_RULES_MAX)
-		return err_set(err, ERR_LIMIT, "more than %d rules",
-			       NET_RULES_MAX);
-	cuts = xcalloc(2 * n_rules, sizeof(*cuts));
-	ports = xcalloc(PORTS_MAX, sizeof(*ports));
-	boxes = xcalloc(2 * PORTS_MAX, sizeof(*boxes));
-	for (size_t i = 0; i < n_rules; i++) {
-		if (rules[i].is_name)
-			continue;
-		cuts[n++] = rules[i].network;
-		cuts[n++] = (uint64_t)(rules[i].network | ~rules[i].mask) + 1;
-	}
-	qsort(cuts, n, sizeof(*cuts), by_value);
-	for (size_t i = 0; rc == 0 && i + 1 < n; i++) {
-		if (cuts[i] != cuts[i + 1])
-			rc = piece(rules, n_rules, (uint32_t)cuts[i],
-				   (uint32_t)(cuts[i + 1] - 1), ports, boxes,
-				   &p, err);
-	}
-	free(cuts);
-	free(ports);
-	free(boxes);
-	if (rc < 0) {
-		free(p.boxes);
-		return -1;
-	}
-	*ret = p.boxes;
-	*ret_n = p.n;
-	return 0;
-}
-
-static bool same_group(const struct plan_group *a, const struct plan_group *b)
-{
-	return a->protocols == b->protocols && a->verify == b->verify &&
-	       a->n_ports == b->n_ports &&
-	       !memcmp(a->ports, b->ports, a->n_ports * sizeof(a->ports[0]));
+	*ret = (struct plan_group){ .protocols = rule->protocol == NET_ANY ?
+							 PLAN_TCP | PLAN_UDP :
+						 rule->protocol == NET_UDP ?
+							 PLAN_UDP :
+							 PLAN_TCP };
+	ret->n_ports = merge_ports(ret->ports, add_ports(ret->ports, 0, rule));
 }
 
 static int group_of(struct plan *plan, const struct net_rule *rule,
 		    uint8_t *ret, struct error *err)
 {
-	struct plan_group g = { .protocols = rule->protocol == NET_ANY
-						     ? PLAN_TCP | PLAN_UDP
-					     : rule->protocol == NET_UDP
-						     ? PLAN_UDP
-						     : PLAN_TCP };
+	struct plan_group g;
 	size_t i = 0;
 
-	g.n_ports = merge_ports(g.ports, add_ports(g.ports, 0, rule));
+	make_group(rule, &g);
 	for (size_t k = 0; rule->verify_names && k < PLAN_WEB_PORTS; k++)
 		g.verify |=
 			plan_group_holds(&g, IPPROTO_TCP, plan_web_ports[k]);
-	while (i < plan->n_groups && !same_group(&plan->groups[i], &g))
+	while (i < plan->n_groups && by_what(&plan->groups[i], &g))
 		i++;
 	if (i == PLAN_GROUPS_MAX)
 		return err_set(err, ERR_LIMIT,
@@ -205,6 +102,129 @@ static int group_of(struct plan *plan, const struct net_rule *rule,
 	if (i == plan->n_groups)
 		plan->groups[plan->n_groups++] = g;
 	*ret = (uint8_t)i;
+	return 0;
+}
+
+/* ---- addresses ---------------------------------------------------------- */
+
+static int length_order(const struct plan_length *a,
+			const struct plan_length *b)
+{
+	if (a->address != b->address)
+		return a->address > b->address ? -1 : 1;
+	return (a->port < b->port) - (a->port > b->port);
+}
+
+int plan_range_order(const struct plan_range *a, const struct plan_range *b)
+{
+	int r = length_order(&a->length, &b->length);
+
+	if (r)
+		return r;
+	if (a->address != b->address)
+		return a->address < b->address ? -1 : 1;
+	if (a->protocol != b->protocol)
+		return a->protocol < b->protocol ? -1 : 1;
+	return (a->port > b->port) - (a->port < b->port);
+}
+
+static int by_order(const void *a, const void *b)
+{
+	return plan_range_order(a, b);
+}
+
+static void side_fini(struct plan_side *side)
+{
+	free(side->lengths);
+	free(side->ranges);
+	*side = (struct plan_side){ 0 };
+}
+
+static int add_range(struct plan_side *side, const struct plan_range *r,
+		     struct error *err)
+{
+	if (side->n == PLAN_RANGES_MAX)
+		return err_set(err, ERR_LIMIT,
+			       "the rules' addresses and ports make more than "
+			       "%u combinations",
+			       PLAN_RANGES_MAX);
+	if (side->n == side->room) {
+		side->room = side->room ? side->room * 2 : 8;
+		side->ranges = xrealloc(side->ranges, side->room,
+					sizeof(*side->ranges));
+	}
+	side->ranges[side->n++] = *r;
+	return 0;
+}
+
+/* Ports @first to @last, cut into the largest blocks that begin at a multiple of
+ * their size.
+ */
+static int add_blocks(struct plan_side *side, struct plan_range r,
+		      uint32_t first, uint32_t last, struct error *err)
+{
+	while (first <= last) {
+		unsigned int bits =
+			first ? (unsigned int)__builtin_ctz(first) : 16;
+
+		while ((1u << bits) - 1 > last - first)
+			bits--;
+		r.length.port = (uint8_t)(16 - bits);
+		r.port = (uint16_t)first;
+		if (add_range(side, &r, err) < 0)
+			return -1;
+		first += 1u << bits;
+	}
+	return 0;
+}
+
+static int add_rule(struct plan_side *side, const struct net_rule *rule,
+		    struct error *err)
+{
+	struct plan_range r = { .address = rule->network };
+	struct plan_group g;
+
+	make_group(rule, &g);
+	r.length.address = (uint8_t)__builtin_popcount(rule->mask);
+	for (unsigned int p = PLAN_TCP; p <= PLAN_UDP; p <<= 1) {
+		if (!(g.protocols & p))
+			continue;
+		r.protocol = p == PLAN_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+		for (size_t i = 0; i < g.n_ports; i++) {
+			if (add_blocks(side, r, g.ports[i].first,
+				       g.ports[i].last, err) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+static int make_side(const struct net_rule *rules, size_t n_rules,
+		     struct plan_side *side, struct error *err)
+{
+	size_t n = 0;
+
+	if (n_rules > NET_RULES_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d rules",
+			       NET_RULES_MAX);
+	for (size_t i = 0; i < n_rules; i++) {
+		if (!rules[i].is_name && add_rule(side, &rules[i], err) < 0)
+			return -1;
+	}
+	if (side->n == 0)
+		return 0;
+	qsort(side->ranges, side->n, sizeof(*side->ranges), by_order);
+	side->lengths = xcalloc(side->n, sizeof(*side->lengths));
+	for (size_t i = 0; i < side->n; i++) {
+		struct plan_range *r = &side->ranges[i];
+
+		if (n && plan_range_order(&side->ranges[n - 1], r) == 0)
+			continue;
+		if (!n || length_order(&side->ranges[n - 1].length, &r->length))
+			side->lengths[side->n_lengths++] = r->length;
+		side->ranges[n++] = *r;
+	}
+	side->n = n;
 	return 0;
 }
 
@@ -222,11 +242,9 @@ static int fill(struct plan *plan, const struct net_policy *policy,
 			     err) < 0)
 			return -1;
 	}
-	if (make_boxes(policy->allow, policy->n_allow, &plan->allow,
-		       &plan->n_allow, err) < 0)
+	if (make_side(policy->allow, policy->n_allow, &plan->allow, err) < 0)
 		return err_wrap(err, "allow");
-	if (make_boxes(policy->deny, policy->n_deny, &plan->deny, &plan->n_deny,
-		       err) < 0)
+	if (make_side(policy->deny, policy->n_deny, &plan->deny, err) < 0)
 		return err_wrap(err, "deny");
 	return 0;
 }
@@ -251,69 +269,102 @@ int plan_make(const struct net_policy *policy, const struct net_limits *limits,
 	return 0;
 }
 
+/* FNV-1a over words. */
+static uint32_t mix(uint32_t h, uint32_t v)
+{
+	for (int i = 0; i < 4; i++, v >>= 8)
+		h = (h ^ (v & 255)) * 16777619u;
+	return h;
+}
+
+static uint32_t shape_hash(const struct plan_shape *s)
+{
+	uint32_t h = mix(2166136261u, s->default_allow);
+
+	h = mix(h, s->connections_max);
+	h = mix(mix(h, (uint32_t)s->n_names), (uint32_t)s->n_allow);
+	for (size_t i = 0; i < s->n_allow + s->n_deny; i++)
+		h = mix(h, (uint32_t)s->lengths[i].address << 8 |
+				   s->lengths[i].port);
+	for (size_t i = 0; i < s->n_names; i++) {
+		const struct plan_group *g = &s->groups[i];
+
+		h = mix(h, (uint32_t)g->protocols << 8 | g->verify);
+		for (size_t k = 0; k < g->n_ports; k++)
+			h = mix(h, (uint32_t)g->ports[k].first << 16 |
+					   g->ports[k].last);
+	}
+	return h;
+}
+
 struct plan_shape *plan_shape_of(const struct plan *plan)
 {
+	size_t n_allow = plan->allow.n_lengths, n_deny = plan->deny.n_lengths;
+	size_t groups = plan->n_groups * sizeof(plan->groups[0]);
 	struct plan_shape *shape = xcalloc(
-		1, sizeof(*shape) + plan->n_groups * sizeof(plan->groups[0]));
+		1, sizeof(*shape) + groups +
+			   (n_allow + n_deny) * sizeof(struct plan_length));
 
 	shape->default_allow = plan->default_allow;
-	shape->allow = plan->n_allow > 0;
-	shape->deny = plan->n_deny > 0;
-	shape->limits = plan->limits;
-	shape->n_groups = plan->n_groups;
-	memcpy(shape->groups, plan->groups,
-	       plan->n_groups * sizeof(plan->groups[0]));
+	shape->connections_max = plan->limits.connections_max;
+	shape->n_names = plan->n_groups;
+	shape->n_allow = n_allow;
+	shape->n_deny = n_deny;
+	memcpy(shape->groups, plan->groups, groups);
+	shape->lengths = (void *)&shape->groups[plan->n_groups];
+	for (size_t i = 0; i < n_allow; i++)
+		shape->lengths[i] = plan->allow.lengths[i];
+	for (size_t i = 0; i < n_deny; i++)
+		shape->lengths[n_allow + i] = plan->deny.lengths[i];
+	shape->hash = shape_hash(shape);
 	return shape;
 }
 
-bool plan_has_shape(const struct plan *plan, const struct plan_shape *shape)
+bool plan_same_shape(const struct plan_shape *a, const struct plan_shape *b)
 {
-	const struct net_limits *l = &shape->limits;
-
-	if (plan->default_allow != shape->default_allow ||
-	    (plan->n_allow > 0) != shape->allow ||
-	    (plan->n_deny > 0) != shape->deny ||
-	    plan->limits.connections_max != l->connections_max ||
-	    plan->limits.bandwidth_mbps != l->bandwidth_mbps ||
-	    plan->limits.packets_per_second != l->packets_per_second ||
-	    plan->n_groups != shape->n_groups)
+	if (a->hash != b->hash || a->default_allow != b->default_allow ||
+	    a->connections_max != b->connections_max ||
+	    a->n_names != b->n_names || a->n_allow != b->n_allow ||
+	    a->n_deny != b->n_deny)
 		return false;
-	for (size_t i = 0; i < shape->n_groups; i++) {
-		if (!same_group(&plan->groups[i], &shape->groups[i]))
+	for (size_t i = 0; i < a->n_allow + a->n_deny; i++) {
+		if (length_order(&a->lengths[i], &b->lengths[i]))
+			return false;
+	}
+	for (size_t i = 0; i < a->n_names; i++) {
+		if (by_what(&a->groups[i], &b->groups[i]))
 			return false;
 	}
 	return true;
 }
 
-void plan_of_shape(const struct plan_shape *shape, struct plan *ret)
-{
-	*ret = (struct plan){ .open = true,
-			      .default_allow = shape->default_allow,
-			      .limits = shape->limits,
-			      .n_allow = shape->allow,
-			      .n_deny = shape->deny,
-			      .n_groups = shape->n_groups };
-	memcpy(ret->groups, shape->groups,
-	       shape->n_groups * sizeof(ret->groups[0]));
-}
-
 void plan_fini(struct plan *plan)
 {
-	free(plan->allow);
-	free(plan->deny);
+	side_fini(&plan->allow);
+	side_fini(&plan->deny);
 	free(plan->rule_group);
 	*plan = (struct plan){ 0 };
 }
 
-bool plan_box_holds(const struct plan_box *boxes, size_t n, uint32_t address,
-		    uint8_t protocol, uint16_t port)
+uint32_t plan_address_mask(struct plan_length length)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct plan_box *b = &boxes[i];
+	return length.address ? UINT32_MAX << (32 - length.address) : 0;
+}
 
-		if (b->protocol == protocol && address >= b->first &&
-		    address <= b->last && port >= b->ports.first &&
-		    port <= b->ports.last)
+uint16_t plan_port_mask(struct plan_length length)
+{
+	return (uint16_t)(0xffff0000u >> length.port);
+}
+
+bool plan_side_holds(const struct plan_side *side, uint32_t address,
+		     uint8_t protocol, uint16_t port)
+{
+	for (size_t i = 0; i < side->n; i++) {
+		const struct plan_range *r = &side->ranges[i];
+
+		if ((address & plan_address_mask(r->length)) == r->address &&
+		    (port & plan_port_mask(r->length)) == r->port &&
+		    protocol == r->protocol)
 			return true;
 	}
 	return false;
@@ -322,9 +373,9 @@ bool plan_box_holds(const struct plan_box *boxes, size_t n, uint32_t address,
 bool plan_group_holds(const struct plan_group *group, uint8_t protocol,
 		      uint16_t port)
 {
-	if (!(group->protocols & (protocol == IPPROTO_TCP   ? PLAN_TCP
-				  : protocol == IPPROTO_UDP ? PLAN_UDP
-							    : 0)))
+	if (!(group->protocols & (protocol == IPPROTO_TCP ? PLAN_TCP :
+				  protocol == IPPROTO_UDP ? PLAN_UDP :
+							    0)))
 		return false;
 	for (size_t i = 0; i < group->n_ports; i++) {
 		if (port >= group->ports[i].first &&

@@ -9,23 +9,17 @@ struct error;
 
 /* Different sets of ports and protocol among the names that are allowed. */
 #define PLAN_GROUPS_MAX 16u
-#define PLAN_BOXES_MAX	4096u /* in each of allow, deny */
+/* Of ranges of addresses and of ports: in each of allow, deny. */
+#define PLAN_RANGES_MAX 4096u
 
 #define PLAN_TCP 1u
 #define PLAN_UDP 2u
-
-/* Addresses × one protocol × ports. */
-struct plan_box {
-	uint32_t first, last;
-	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
-	struct net_ports ports;
-};
 
 /**
  * struct plan_group - Names with the same ports
  * @verify:	TCP to those of plan_web_ports[] is bound to the names
  *
- * What is learned for them goes into one set.
+ * What is learned for them is in one set of the kernel's, with the group's number.
  */
 struct plan_group {
 	uint8_t protocols; /* PLAN_TCP | PLAN_UDP */
@@ -34,17 +28,43 @@ struct plan_group {
 	struct net_ports ports[NET_RULE_PORTS_MAX]; /* disjoint, ascending */
 };
 
+/* How many bits of an address, and of a port, count. */
+struct plan_length {
+	uint8_t address, port;
+};
+
+/* What has these bits: other bits are 0. */
+struct plan_range {
+	struct plan_length length;
+	uint32_t address;
+	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	uint16_t port;
+};
+
 /**
- * struct plan - What a slot's chain says
+ * struct plan_side - The rules with addresses among allow, or deny
+ * @lengths:	That are among the ranges, in order
+ * @ranges:	All different, in order
+ */
+struct plan_side {
+	size_t n_lengths, n, room;
+	struct plan_length *lengths;
+	struct plan_range *ranges;
+};
+
+/* In the order of the above. */
+int plan_range_order(const struct plan_range *a, const struct plan_range *b);
+
+/**
+ * struct plan - What a slot's rules say
  * @open:	There is a policy; else nothing passes
- * @allow, @deny: Of the rules with addresses: boxes that do not overlap
+ * @groups:	Of the names that are allowed
  * @rule_group:	Of each allow rule, by its place; PLAN_NO_GROUP if no name
  */
 struct plan {
 	bool open, default_allow;
 	struct net_limits limits;
-	size_t n_allow, n_deny;
-	struct plan_box *allow, *deny;
+	struct plan_side allow, deny;
 	size_t n_groups;
 	struct plan_group groups[PLAN_GROUPS_MAX];
 	size_t n_rules;
@@ -54,21 +74,23 @@ struct plan {
 #define PLAN_NO_GROUP 0xff
 
 /**
- * struct plan_shape - What a slot's rules depend on: all but addresses
- * @allow, @deny: There are such
+ * struct plan_shape - What rules depend on: all of a plan but names, addresses,
+ *		       their ports, and rates
+ * @lengths:	Of what is allowed, then of what is denied
+ * @groups:	Of names
+ * @hash:	Equal for equal shapes
  */
 struct plan_shape {
-	bool default_allow, allow, deny;
-	struct net_limits limits;
-	size_t n_groups;
+	bool default_allow;
+	uint32_t connections_max, hash;
+	size_t n_names, n_allow, n_deny;
+	struct plan_length *lengths; /* behind the groups */
 	struct plan_group groups[];
 };
 
 /* Heap: free() it. */
 struct plan_shape *plan_shape_of(const struct plan *plan);
-bool plan_has_shape(const struct plan *plan, const struct plan_shape *shape);
-/* A plan of that shape without addresses. Nothing of it is to be freed. */
-void plan_of_shape(const struct plan_shape *shape, struct plan *ret);
+bool plan_same_shape(const struct plan_shape *a, const struct plan_shape *b);
 
 /* Where a connection says which name it is meant for: HTTP, TLS. */
 #define PLAN_WEB_PORTS 2
@@ -82,8 +104,12 @@ int plan_make(const struct net_policy *policy, const struct net_limits *limits,
 	      struct error *err);
 void plan_fini(struct plan *plan);
 
-bool plan_box_holds(const struct plan_box *boxes, size_t n, uint32_t address,
-		    uint8_t protocol, uint16_t port);
+/* Which bits those are, in host order. */
+uint32_t plan_address_mask(struct plan_length length);
+uint16_t plan_port_mask(struct plan_length length);
+
+bool plan_side_holds(const struct plan_side *side, uint32_t address,
+		     uint8_t protocol, uint16_t port);
 bool plan_group_holds(const struct plan_group *group, uint8_t protocol,
 		      uint16_t port);
 

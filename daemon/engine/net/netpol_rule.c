@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <stdio.h>
 
 void rule_daddr(struct nft_rule *r, unsigned int reg)
 {
@@ -45,12 +44,13 @@ void rule_ct_state(struct nft_rule *r, uint32_t any_of)
 	nft_cmp(r, false, 0, &zero, sizeof(zero));
 }
 
-void rule_learned(struct nft_rule *r, uint32_t number, unsigned int group)
+void rule_learned(struct nft_rule *r, unsigned int group)
 {
-	uint32_t whose = number << 8 | group;
+	uint32_t host_order = group;
 
-	nft_load(r, 0, &whose, sizeof(whose));
-	rule_daddr(r, 1);
+	nft_ct(r, NFT_CT_MARK, 0);
+	nft_load(r, 1, &host_order, sizeof(host_order));
+	rule_daddr(r, 2);
 	nft_lookup(r, 0, NETPOL_LEARNED, false);
 }
 
@@ -76,15 +76,31 @@ void rule_from_guest(struct nft_batch *b, const char *chain, int code,
 	nft_rule_end(&r);
 }
 
-/* A map of interfaces to chains of slots. */
-void rule_by_interface(struct nft_batch *b, const char *chain, bool out,
-		       const char *map)
+/* nft prints a rule that looks up in one map what another has for an interface only
+ * if a mark is between them. Of a connection that is refused nothing is kept.
+ */
+void rule_ct_mark(struct nft_batch *b, const char *chain, uint32_t meta_key,
+		  const char *map)
 {
 	struct nft_rule r;
 
 	nft_rule_begin(&r, b, chain);
-	nft_meta(&r, out ? NFT_META_OIFNAME : NFT_META_IIFNAME, 0);
-	nft_vmap(&r, 0, map);
+	nft_meta(&r, meta_key, 0);
+	if (map)
+		nft_map(&r, 0, map, 0);
+	nft_ct_mark_set(&r, 0);
+	nft_rule_end(&r);
+}
+
+void rule_by_shape(struct nft_batch *b, const char *chain, uint32_t meta_key,
+		   const char *shapes, const char *chains)
+{
+	struct nft_rule r;
+
+	rule_ct_mark(b, chain, meta_key, shapes);
+	nft_rule_begin(&r, b, chain);
+	nft_ct(&r, NFT_CT_MARK, 0);
+	nft_vmap(&r, 0, chains);
 	nft_rule_end(&r);
 }
 
@@ -93,9 +109,4 @@ void rule_drop(struct nft_rule *r)
 	nft_counter(r);
 	nft_verdict(r, NF_DROP, NULL);
 	nft_rule_end(r);
-}
-
-void netpol_slot_name(char ret[32], char letter, uint32_t number)
-{
-	snprintf(ret, 32, "%c%u", letter, number);
 }

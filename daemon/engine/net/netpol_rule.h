@@ -23,23 +23,28 @@ void rule_address(struct nft_rule *r, uint32_t offset, uint32_t address);
 void rule_port(struct nft_rule *r, uint32_t offset, uint16_t port);
 void rule_ct_state(struct nft_rule *r, uint32_t any_of);
 
-/* Go on only if the destination was learned for this group of the slot. */
-void rule_learned(struct nft_rule *r, uint32_t number, unsigned int group);
+/* Go on only if the destination was learned for this group of the slot whose mark
+ * the connection has.
+ */
+void rule_learned(struct nft_rule *r, unsigned int group);
 
 /* Ends the rule: counted, and dropped without a word. */
 void rule_drop(struct nft_rule *r);
 
-/* Whole rules: a verdict always; for what comes from a guest's tap; by a map of
- * interfaces to slots' chains.
- */
+/* Whole rules: a verdict always; for what comes from a guest's tap. */
 void rule_always(struct nft_batch *b, const char *chain, int code,
 		 const char *to);
 void rule_from_guest(struct nft_batch *b, const char *chain, int code,
 		     const char *to);
-void rule_by_interface(struct nft_batch *b, const char *chain, bool out,
-		       const char *map);
-
-/* "s12", "p12"... */
-void netpol_slot_name(char ret[32], char letter, uint32_t number);
+/* A new connection bears what the map has for its interface, or for its packet's
+ * mark; without a map, that mark itself.
+ */
+void rule_ct_mark(struct nft_batch *b, const char *chain, uint32_t meta_key,
+		  const char *map);
+/* By the shape that @shapes has for that to a chain: two rules. The connection bears
+ * the shape's number until that chain puts the slot's mark in its place.
+ */
+void rule_by_shape(struct nft_batch *b, const char *chain, uint32_t meta_key,
+		   const char *shapes, const char *chains);
 
 #endif /* ENGINE_NETPOL_RULE_H */

@@ -7,18 +7,18 @@
  * A new TCP connection to port 80 or 443 of an address that was learned for a
  * name, by a rule that wants names verified, is redirected to the splice, which
  * listens at the guests' gateway; what is open by any other rule is not. It is
- * in the guest's own chain that forwards (p<N>) that these ports are missing:
- * where nothing is redirected, nothing passes.
+ * in the chain that forwards for the guest's shape (p<N>) that these ports are
+ * missing: where nothing is redirected, nothing passes.
  *
- *   divert     prerouting, new connections only: by interface to n<N>, which
- *              leads the above to "to-splice"
+ *   divert     prerouting, new connections only: by shape to n<N>, which leads
+ *              the above to "to-splice"
  *   input      what was redirected, and nothing else, may reach that port: by
- *              interface to c<N>, the slot's limit, mark and count
+ *              shape to c<N>, the slot's limit and count
  *   local-out  what the engine connects for the splice carries a packet mark:
- *              by it to u<N>, where it may go on only to addresses and ports
- *              that are still bound for this slot. So a policy that is revoked
- *              ends it even if the splice does not, and no connection that
- *              bears the mark gets to the host or to private ranges.
+ *              by its slot's shape to u<N>, where it may go on only to addresses
+ *              and ports that are still bound for this slot. So a policy that is
+ *              revoked ends it even if the splice does not, and no connection
+ *              that bears the mark gets to the host or to private ranges.
  *
  * A connection of the splice's that lives is known by its conntrack mark. When
  * that is cut, the next packet is judged anew and answered by a reset. Resets
@@ -56,8 +56,6 @@ static const struct {
 	{ "divert", "nat", NF_INET_PRE_ROUTING, PRIORITY_REDIRECT },
 	{ "local-out", "filter", NF_INET_LOCAL_OUT, PRIORITY_FILTER },
 };
-/* A slot's own: where its connections are diverted, admitted, go on. */
-static const char chain_letters[] = "ncu";
 static const char *const plain[] = { "to-splice", "splice-input", "upstream",
 				     "upstream-new" };
 
@@ -65,11 +63,15 @@ void netpol_splice_sets(struct nft_batch *b)
 {
 	/* clang-format off */
 	static const struct nft_set_spec sets[] = {
+		{ .name = NETPOL_UPSTREAMS, .n_types = 1, .data = NFT_TYPE_MARK,
+		  .types = { NFT_TYPE_MARK } },
+		{ .name = NETPOL_FLOW_MARKS, .n_types = 2,
+		  .types = { NFT_TYPE_MARK, NFT_TYPE_MARK } },
 		{ .name = NETPOL_BOUND, .n_types = 1, .verdicts = true,
-		  .types = { NFT_TYPE_IFNAME } },
+		  .types = { NFT_TYPE_MARK } },
 		{ .name = NETPOL_SPLICED, .n_types = 1, .verdicts = true,
-		  .types = { NFT_TYPE_IFNAME } },
-		{ .name = NETPOL_UPSTREAMS, .n_types = 1, .verdicts = true,
+		  .types = { NFT_TYPE_MARK } },
+		{ .name = NETPOL_ONWARD, .n_types = 1, .verdicts = true,
 		  .types = { NFT_TYPE_MARK } },
 		{ .name = "web", .n_types = 1, .types = { NFT_TYPE_PORT } },
 	};
@@ -106,8 +108,8 @@ static void toward_guests(struct nft_batch *b, const struct netpol_node *node)
 	nft_l4proto(&r, IPPROTO_TCP, true);
 	rule_port(&r, 0, NETPOL_SPLICE_PORT);
 	nft_meta(&r, NFT_META_OIFNAME, 0);
-	nft_vmap(&r, 0, "limits-to");
-	nft_rule_end(&r);
+	nft_lookup(&r, 0, NETPOL_BYTES_TO, false);
+	rule_drop(&r);
 }
 
 static void outward(struct nft_batch *b)
@@ -124,9 +126,18 @@ static void outward(struct nft_batch *b)
 	nft_rule_end(&r);
 
 	nft_rule_begin(&r, b, "upstream");
+	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
 	nft_meta(&r, NFT_META_MARK, 0);
-	nft_vmap(&r, 0, NETPOL_UPSTREAMS);
+	nft_ct(&r, NFT_CT_MARK, 1);
+	nft_lookup(&r, 0, NETPOL_FLOW_MARKS, false);
+	nft_verdict(&r, NF_ACCEPT, NULL);
 	nft_rule_end(&r);
+	nft_rule_begin(&r, b, "upstream");
+	nft_is_ipv4(&r);
+	nft_verdict(&r, NFT_JUMP, "upstream-new");
+	nft_rule_end(&r);
+	rule_by_shape(b, "upstream", NFT_META_MARK, NETPOL_UPSTREAMS,
+		      NETPOL_ONWARD);
 	nft_rule_begin(&r, b, "upstream");
 	nft_is_ipv4(&r);
 	nft_l4proto(&r, IPPROTO_TCP, true);
@@ -172,7 +183,8 @@ void netpol_splice_base(struct nft_batch *b, const struct netpol_node *node)
 						  .key_len = sizeof(port) },
 			      1);
 	}
-	rule_by_interface(b, "divert", false, NETPOL_BOUND);
+	rule_by_shape(b, "divert", NFT_META_IIFNAME, NETPOL_SHAPES,
+		      NETPOL_BOUND);
 	nft_rule_begin(&r, b, "to-splice");
 	nft_l4proto(&r, IPPROTO_TCP, true);
 	nft_redirect(&r, NETPOL_SPLICE_PORT);
@@ -200,15 +212,16 @@ void netpol_splice_input(struct nft_batch *b, const struct netpol_node *node)
 	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
 	nft_verdict(&r, NF_ACCEPT, NULL);
 	nft_rule_end(&r);
-	rule_by_interface(b, "splice-input", false, NETPOL_SPLICED);
+	rule_by_shape(b, "splice-input", NFT_META_IIFNAME, NETPOL_SHAPES,
+		      NETPOL_SPLICED);
 	rule_always(b, "splice-input", NF_DROP, NULL);
 }
 
-/* ---- one slot ----------------------------------------------------------- */
+/* ---- one shape ---------------------------------------------------------- */
 
 /* Web ports of the group, addresses learned for it. Does not end the rule. */
 static void match_web(struct nft_rule *r, struct nft_batch *b,
-		      const char *chain, uint32_t number, unsigned int group,
+		      const char *chain, unsigned int group,
 		      const struct plan_group *g)
 {
 	size_t held = 0;
@@ -228,7 +241,7 @@ static void match_web(struct nft_rule *r, struct nft_batch *b,
 	} else {
 		rule_port(r, 2, port);
 	}
-	rule_learned(r, number, group);
+	rule_learned(r, group);
 }
 
 static bool has_web(const struct plan_group *g)
@@ -240,35 +253,16 @@ static bool has_web(const struct plan_group *g)
 	return held;
 }
 
-static void match_boxes(struct nft_rule *r, struct nft_batch *b,
-			const char *chain, char letter, uint32_t number)
-{
-	char set[32];
-
-	netpol_slot_name(set, letter, number);
-	nft_rule_begin(r, b, chain);
-	rule_daddr(r, 0);
-	nft_meta(r, NFT_META_L4PROTO, 1);
-	rule_dport(r, 2);
-	nft_lookup(r, 0, set, false);
-}
-
 /* To the splice, unless it is refused later or open without. */
-static void redirect_chain(struct nft_batch *b, uint32_t number,
-			   const struct plan *plan)
+void netpol_splice_divert(struct nft_batch *b, const char *chain,
+			  const struct plan_shape *shape)
 {
-	char chain[32];
 	struct nft_rule r;
 
-	netpol_slot_name(chain, 'n', number);
-	for (int i = 0; i < 2; i++) {
-		if (i == 0 ? !plan->n_deny : !plan->n_allow)
-			continue;
-		match_boxes(&r, b, chain, i == 0 ? 'x' : 'a', number);
-		nft_verdict(&r, NF_ACCEPT, NULL);
-		nft_rule_end(&r);
-	}
-	if (plan->default_allow) {
+	rule_ct_mark(b, chain, NFT_META_IIFNAME, NETPOL_MARKS);
+	netpol_range_rules(b, chain, shape, true, NF_ACCEPT, NULL);
+	netpol_range_rules(b, chain, shape, false, NF_ACCEPT, NULL);
+	if (shape->default_allow) {
 		nft_rule_begin(&r, b, chain);
 		rule_daddr(&r, 0);
 		nft_lookup(&r, 0, "permitted", true);
@@ -276,11 +270,12 @@ static void redirect_chain(struct nft_batch *b, uint32_t number,
 		nft_rule_end(&r);
 	}
 	for (int verify = 0; verify < 2; verify++) {
-		for (unsigned int g = 0; g < plan->n_groups; g++) {
-			if (plan->groups[g].verify != verify ||
-			    !has_web(&plan->groups[g]))
+		for (unsigned int g = 0; g < shape->n_names; g++) {
+			const struct plan_group *group = &shape->groups[g];
+
+			if (group->verify != verify || !has_web(group))
 				continue;
-			match_web(&r, b, chain, number, g, &plan->groups[g]);
+			match_web(&r, b, chain, g, group);
 			nft_verdict(&r, verify ? NFT_GOTO : NF_ACCEPT,
 				    verify ? "to-splice" : NULL);
 			nft_rule_end(&r);
@@ -288,101 +283,21 @@ static void redirect_chain(struct nft_batch *b, uint32_t number,
 	}
 }
 
-static void upstream_chain(struct nft_batch *b, const struct slot *slot,
-			   const struct plan *plan)
+/* What it does not let go on comes back, to what lets resets out and refuses the
+ * rest.
+ */
+void netpol_splice_upstream(struct nft_batch *b, const char *chain,
+			    const struct plan_shape *shape)
 {
-	uint32_t mark = slot->mark;
-	char chain[32];
 	struct nft_rule r;
 
-	netpol_slot_name(chain, 'u', slot->number);
-	nft_rule_begin(&r, b, chain);
-	rule_ct_state(&r, CT_ESTABLISHED | CT_RELATED);
-	nft_ct(&r, NFT_CT_MARK, 0);
-	nft_cmp(&r, true, 0, &mark, sizeof(mark));
-	nft_verdict(&r, NF_ACCEPT, NULL);
-	nft_rule_end(&r);
-	nft_rule_begin(&r, b, chain);
-	nft_is_ipv4(&r);
-	nft_verdict(&r, NFT_JUMP, "upstream-new");
-	nft_rule_end(&r);
-	if (plan->n_deny) {
-		match_boxes(&r, b, chain, 'x', slot->number);
-		nft_verdict(&r, NFT_GOTO, "deny-rule");
-		nft_rule_end(&r);
-	}
-	for (unsigned int g = 0; g < plan->n_groups; g++) {
-		if (!plan->groups[g].verify)
+	rule_ct_mark(b, chain, NFT_META_MARK, NULL);
+	netpol_range_rules(b, chain, shape, true, NFT_GOTO, "deny-rule");
+	for (unsigned int g = 0; g < shape->n_names; g++) {
+		if (!shape->groups[g].verify)
 			continue;
-		match_web(&r, b, chain, slot->number, g, &plan->groups[g]);
-		nft_ct_mark_set(&r, mark);
+		match_web(&r, b, chain, g, &shape->groups[g]);
 		nft_verdict(&r, NF_ACCEPT, NULL);
 		nft_rule_end(&r);
-	}
-	/* To what lets resets out, and refuses the rest. */
-}
-
-void netpol_splice_slot(struct nft_batch *b, const struct slot *slot,
-			const struct plan *plan, bool there)
-{
-	char chain[32];
-
-	for (const char *c = "nu"; *c && !there; c++) {
-		netpol_slot_name(chain, *c, slot->number);
-		nft_chain_add(b, chain);
-	}
-	redirect_chain(b, slot->number, plan);
-	upstream_chain(b, slot, plan);
-}
-
-void netpol_splice_elems(struct nft_batch *b, bool add, const struct slot *slot)
-{
-	uint32_t mark = slot->mark;
-	char chains[3][32];
-	uint8_t key[16];
-	const struct {
-		const char *set;
-		struct nft_elem elem;
-	} elems[] = {
-		{ NETPOL_BOUND,
-		  { .key = key, .key_len = 16, .chain = chains[0] } },
-		{ NETPOL_SPLICED,
-		  { .key = key, .key_len = 16, .chain = chains[1] } },
-		/* What it does not decide comes back. */
-		{ NETPOL_UPSTREAMS,
-		  { .key = (uint8_t *)&mark,
-		    .key_len = sizeof(mark),
-		    .chain = chains[2],
-		    .jump = true } },
-	};
-
-	nft_key_ifname(key, slot->tap);
-	for (int i = 0; i < 3; i++)
-		netpol_slot_name(chains[i], chain_letters[i], slot->number);
-	for (size_t i = 0; i < sizeof(elems) / sizeof(elems[0]); i++) {
-		if (add)
-			nft_elems_add(b, elems[i].set, &elems[i].elem, 1);
-		else
-			nft_elems_del(b, elems[i].set, &elems[i].elem, 1);
-	}
-}
-
-void netpol_splice_flush(struct nft_batch *b, uint32_t number)
-{
-	char chain[32];
-
-	for (int i = 0; i < 3; i++) {
-		netpol_slot_name(chain, chain_letters[i], number);
-		nft_chain_flush(b, chain);
-	}
-}
-
-void netpol_splice_del(struct nft_batch *b, uint32_t number)
-{
-	char chain[32];
-
-	for (int i = 0; i < 3; i++) {
-		netpol_slot_name(chain, chain_letters[i], number);
-		nft_chain_del(b, chain);
 	}
 }

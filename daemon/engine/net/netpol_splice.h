@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* netpol_splice.h - what binds connections to names in the packet filter (pure)
  *
- * The .c says how it works. Called by netpol_base.c and netpol_slot.c only.
+ * The .c says how it works. Called by netpol_base.c and netpol_shape.c only.
  */
 #ifndef ENGINE_NETPOL_SPLICE_H
 #define ENGINE_NETPOL_SPLICE_H
 
 #include "engine/net/netpol.h"
+#include "engine/net/netpol_rule.h"
 
-/* Maps to slots' chains, by interface and by the mark of what goes out. */
-#define NETPOL_BOUND	 "bound"
-#define NETPOL_SPLICED	 "spliced"
-#define NETPOL_UPSTREAMS "upstreams"
+/* Maps of shapes to their chains: where connections are diverted, admitted, may
+ * go on to.
+ */
+#define NETPOL_BOUND   "bound"
+#define NETPOL_SPLICED "spliced"
+#define NETPOL_ONWARD  "onward"
+/* Of slots with such rules, by their mark: to their shape; and packets' mark and
+ * that of their connection.
+ */
+#define NETPOL_UPSTREAMS  "upstreams"
+#define NETPOL_FLOW_MARKS "flow-marks"
+/* How many connections a slot has: by its mark and its limit. */
+#define NETPOL_FLOWS "flows"
 
 /* The part of all slots: sets, chains, rules; and those of input. */
 void netpol_splice_sets(struct nft_batch *b);
@@ -19,13 +29,17 @@ void netpol_splice_chains(struct nft_batch *b);
 void netpol_splice_base(struct nft_batch *b, const struct netpol_node *node);
 void netpol_splice_input(struct nft_batch *b, const struct netpol_node *node);
 
-/* One slot's chains (@there: they are, and empty), and what leads to them. */
-void netpol_splice_slot(struct nft_batch *b, const struct slot *slot,
-			const struct plan *plan, bool there);
-void netpol_splice_elems(struct nft_batch *b, bool add,
-			 const struct slot *slot);
-/* Empty its chains; remove them, once nothing leads there. */
-void netpol_splice_flush(struct nft_batch *b, uint32_t number);
-void netpol_splice_del(struct nft_batch *b, uint32_t number);
+/* A shape's rules: which connections of its guests go to the splice; where they
+ * may go on to.
+ */
+void netpol_splice_divert(struct nft_batch *b, const char *chain,
+			  const struct plan_shape *shape);
+void netpol_splice_upstream(struct nft_batch *b, const char *chain,
+			    const struct plan_shape *shape);
+
+/* Of netpol_shape.c: a verdict for what is to a range of the rules with addresses. */
+void netpol_range_rules(struct nft_batch *b, const char *chain,
+			const struct plan_shape *shape, bool deny, int code,
+			const char *to);
 
 #endif /* ENGINE_NETPOL_SPLICE_H */

@@ -226,7 +226,7 @@ static uint32_t set_flags(const struct nft_set_spec *s)
 
 	if (s->interval)
 		flags |= NFT_SET_INTERVAL;
-	if (s->verdicts)
+	if (s->verdicts || s->data)
 		flags |= NFT_SET_MAP;
 	if (s->timeout)
 		flags |= NFT_SET_TIMEOUT;
@@ -284,6 +284,10 @@ void nft_set_add(struct nft_batch *b, const struct nft_set_spec *s)
 	nft_put_u32(b, msg, NFTA_SET_KEY_LEN, key_len);
 	if (s->verdicts)
 		nft_put_u32(b, msg, NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
+	if (s->data) {
+		nft_put_u32(b, msg, NFTA_SET_DATA_TYPE, s->data);
+		nft_put_u32(b, msg, NFTA_SET_DATA_LEN, type_len(s->data));
+	}
 	/* Found by its name, but the kernel wants a number as well. */
 	nft_put_u32(b, msg, NFTA_SET_ID, b->messages + 1);
 	if (s->timeout) {
@@ -295,12 +299,15 @@ void nft_set_add(struct nft_batch *b, const struct nft_set_spec *s)
 	/* Only so that nft prints names, and not as big-endian numbers. */
 	if (s->n_types == 1 &&
 	    (s->types[0] == NFT_TYPE_IFNAME || s->types[0] == NFT_TYPE_MARK)) {
-		struct {
+		static const struct {
 			uint8_t type, len;
 			uint8_t host_endian[4];
-		} user = { 0, 4, { 1, 0, 0, 0 } };
+		} user[2] = { { 0, 4, { 1, 0, 0, 0 } },
+			      { 1, 4, { 1, 0, 0, 0 } } };
 
-		nft_put(b, msg, NFTA_SET_USERDATA, &user, sizeof(user));
+		nft_put(b, msg, NFTA_SET_USERDATA, user,
+			s->data == NFT_TYPE_MARK ? sizeof(user) :
+						   sizeof(user[0]));
 	}
 	if (s->counter)
 		put_expr_counter(b, msg, NFTA_SET_EXPR);
@@ -356,6 +363,30 @@ static void put_comment(struct nft_batch *b, struct nl_msg *msg,
 	nft_put(b, msg, NFTA_SET_ELEM_USERDATA, data, 2 + len + 1);
 }
 
+void nft_put_limit(struct nft_batch *b, struct nl_msg *msg,
+		   const struct nft_limit *limit, bool over)
+{
+	nft_put_u64(b, msg, NFTA_LIMIT_RATE, limit->per_s);
+	nft_put_u64(b, msg, NFTA_LIMIT_UNIT, 1);
+	nft_put_u32(b, msg, NFTA_LIMIT_BURST, limit->burst);
+	nft_put_u32(b, msg, NFTA_LIMIT_TYPE,
+		    limit->bytes ? NFT_LIMIT_PKT_BYTES : NFT_LIMIT_PKTS);
+	nft_put_u32(b, msg, NFTA_LIMIT_FLAGS, over ? NFT_LIMIT_F_INV : 0);
+}
+
+static void put_over(struct nft_batch *b, struct nl_msg *msg,
+		     const struct nft_limit *limit)
+{
+	struct nlattr *a = nft_nest(b, msg, NFTA_SET_ELEM_EXPR);
+	struct nlattr *data;
+
+	nft_put_str(b, msg, NFTA_EXPR_NAME, "limit");
+	data = nft_nest(b, msg, NFTA_EXPR_DATA);
+	nft_put_limit(b, msg, limit, true);
+	nft_unnest(b, msg, data);
+	nft_unnest(b, msg, a);
+}
+
 static void put_elem(struct nft_batch *b, struct nl_msg *msg,
 		     const struct nft_elem *e)
 {
@@ -368,11 +399,15 @@ static void put_elem(struct nft_batch *b, struct nl_msg *msg,
 	if (e->chain)
 		nft_put_verdict(b, msg, NFTA_SET_ELEM_DATA,
 				e->jump ? NFT_JUMP : NFT_GOTO, e->chain);
+	if (e->data)
+		nft_put_data(b, msg, NFTA_SET_ELEM_DATA, e->data, e->data_len);
 	if (e->interval_end)
 		nft_put_u32(b, msg, NFTA_SET_ELEM_FLAGS,
 			    NFT_SET_ELEM_INTERVAL_END);
 	if (e->timeout_ms)
 		nft_put_u64(b, msg, NFTA_SET_ELEM_TIMEOUT, e->timeout_ms);
+	if (e->over)
+		put_over(b, msg, e->over);
 	if (e->comment)
 		put_comment(b, msg, e->comment);
 	nft_unnest(b, msg, a);

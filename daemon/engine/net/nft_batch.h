@@ -57,6 +57,7 @@ enum nft_type {
  * @types:	Of the key's parts, in order
  * @interval:	Its elements are ranges
  * @verdicts:	A map to verdicts
+ * @data:	A map to what is of this type; 0: none
  * @timeout:	Its elements can have one
  * @dynamic:	Rules add elements (with a timeout of @timeout_ms)
  * @counter:	Each element counts what it matches
@@ -64,7 +65,7 @@ enum nft_type {
  */
 struct nft_set_spec {
 	const char *name;
-	enum nft_type types[4];
+	enum nft_type types[5], data;
 	size_t n_types;
 	bool interval, verdicts, timeout, dynamic, counter;
 	uint32_t size;
@@ -75,6 +76,13 @@ void nft_set_add(struct nft_batch *b, const struct nft_set_spec *spec);
 void nft_set_flush(struct nft_batch *b, const char *name);
 void nft_set_del(struct nft_batch *b, const char *name);
 
+/* So many packets, or @bytes, a second; and a burst of so many. */
+struct nft_limit {
+	uint64_t per_s;
+	uint32_t burst;
+	bool bytes;
+};
+
 /**
  * struct nft_elem - One element
  * @key, @key_len:	As in registers: parts padded to four bytes
@@ -84,6 +92,8 @@ void nft_set_del(struct nft_batch *b, const char *name);
  * @timeout_ms:	0: none
  * @chain:	Verdict: go there, or with @jump come back from there; NULL: not
  *		a map
+ * @over:	Found only by what is more than this; NULL: by all
+ * @data:	What a map to data leads to, of its type's size; NULL: not one
  * @comment:	Shown by nft, and read back; NULL: none
  */
 struct nft_elem {
@@ -93,6 +103,9 @@ struct nft_elem {
 	bool jump;
 	uint64_t timeout_ms;
 	const char *chain;
+	const struct nft_limit *over;
+	const uint8_t *data;
+	size_t data_len;
 	const char *comment;
 };
 

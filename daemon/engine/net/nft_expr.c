@@ -117,14 +117,12 @@ void nft_load(struct nft_rule *r, unsigned int reg, const void *data,
 	expr_end(&x);
 }
 
-void nft_ct_mark_set(struct nft_rule *r, uint32_t mark)
+void nft_ct_mark_set(struct nft_rule *r, unsigned int reg)
 {
-	struct expr x;
+	struct expr x = expr_begin(r, "ct");
 
-	nft_load(r, 0, &mark, sizeof(mark));
-	x = expr_begin(r, "ct");
 	expr_u32(&x, NFTA_CT_KEY, NFT_CT_MARK);
-	expr_reg(&x, NFTA_CT_SREG, 0);
+	expr_reg(&x, NFTA_CT_SREG, reg);
 	expr_end(&x);
 }
 
@@ -187,6 +185,17 @@ void nft_lookup(struct nft_rule *r, unsigned int reg, const char *set,
 	expr_end(&x);
 }
 
+void nft_map(struct nft_rule *r, unsigned int reg, const char *map,
+	     unsigned int to_reg)
+{
+	struct expr x = expr_begin(r, "lookup");
+
+	nft_put_str(x.b, x.msg, NFTA_LOOKUP_SET, map);
+	expr_reg(&x, NFTA_LOOKUP_SREG, reg);
+	expr_reg(&x, NFTA_LOOKUP_DREG, to_reg);
+	expr_end(&x);
+}
+
 void nft_vmap(struct nft_rule *r, unsigned int reg, const char *map)
 {
 	struct expr x = expr_begin(r, "lookup");
@@ -197,58 +206,51 @@ void nft_vmap(struct nft_rule *r, unsigned int reg, const char *map)
 	expr_end(&x);
 }
 
-static void put_limit(struct expr *x, uint32_t type, uint64_t per_s,
-		      uint32_t burst, bool over)
+/* In a dynamic set: what each of its elements counts by. */
+struct each {
+	struct expr dynset, inner;
+};
+
+static struct each each_begin(struct nft_rule *r, unsigned int reg,
+			      const char *set, const char *inner)
 {
-	nft_put_u64(x->b, x->msg, NFTA_LIMIT_RATE, per_s);
-	nft_put_u64(x->b, x->msg, NFTA_LIMIT_UNIT, 1);
-	expr_u32(x, NFTA_LIMIT_BURST, burst);
-	expr_u32(x, NFTA_LIMIT_TYPE, type);
-	expr_u32(x, NFTA_LIMIT_FLAGS, over ? NFT_LIMIT_F_INV : 0);
+	struct each e = { .dynset = expr_begin(r, "dynset") };
+
+	nft_put_str(r->b, r->msg, NFTA_DYNSET_SET_NAME, set);
+	expr_u32(&e.dynset, NFTA_DYNSET_OP, NFT_DYNSET_OP_ADD);
+	expr_reg(&e.dynset, NFTA_DYNSET_SREG_KEY, reg);
+	e.inner = (struct expr){ .b = r->b, .msg = r->msg };
+	e.inner.elem = nft_nest(r->b, r->msg, NFTA_DYNSET_EXPR);
+	nft_put_str(r->b, r->msg, NFTA_EXPR_NAME, inner);
+	e.inner.data = nft_nest(r->b, r->msg, NFTA_EXPR_DATA);
+	return e;
 }
 
-void nft_limit_packets(struct nft_rule *r, uint64_t per_s, uint32_t burst,
-		       bool over)
+static void each_end(struct each *e)
 {
-	struct expr x = expr_begin(r, "limit");
-
-	put_limit(&x, NFT_LIMIT_PKTS, per_s, burst, over);
-	expr_end(&x);
-}
-
-void nft_limit_bytes(struct nft_rule *r, uint64_t per_s, uint32_t burst,
-		     bool over)
-{
-	struct expr x = expr_begin(r, "limit");
-
-	put_limit(&x, NFT_LIMIT_PKT_BYTES, per_s, burst, over);
-	expr_end(&x);
-}
-
-void nft_connections_over(struct nft_rule *r, uint32_t count)
-{
-	struct expr x = expr_begin(r, "connlimit");
-
-	expr_u32(&x, NFTA_CONNLIMIT_COUNT, count);
-	expr_u32(&x, NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
-	expr_end(&x);
+	expr_end(&e->inner);
+	expr_end(&e->dynset);
 }
 
 void nft_limit_each(struct nft_rule *r, unsigned int reg, const char *set,
 		    uint64_t per_s, uint32_t burst)
 {
-	struct expr x = expr_begin(r, "dynset");
-	struct expr limit = { .b = r->b, .msg = r->msg };
+	struct each e = each_begin(r, reg, set, "limit");
 
-	nft_put_str(x.b, x.msg, NFTA_DYNSET_SET_NAME, set);
-	expr_u32(&x, NFTA_DYNSET_OP, NFT_DYNSET_OP_ADD);
-	expr_reg(&x, NFTA_DYNSET_SREG_KEY, reg);
-	limit.elem = nft_nest(x.b, x.msg, NFTA_DYNSET_EXPR);
-	nft_put_str(x.b, x.msg, NFTA_EXPR_NAME, "limit");
-	limit.data = nft_nest(x.b, x.msg, NFTA_EXPR_DATA);
-	put_limit(&limit, NFT_LIMIT_PKTS, per_s, burst, false);
-	expr_end(&limit);
-	expr_end(&x);
+	nft_put_limit(r->b, r->msg,
+		      &(struct nft_limit){ .per_s = per_s, .burst = burst },
+		      false);
+	each_end(&e);
+}
+
+void nft_connections_each(struct nft_rule *r, unsigned int reg, const char *set,
+			  uint32_t count)
+{
+	struct each e = each_begin(r, reg, set, "connlimit");
+
+	expr_u32(&e.inner, NFTA_CONNLIMIT_COUNT, count);
+	expr_u32(&e.inner, NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
+	each_end(&e);
 }
 
 void nft_verdict(struct nft_rule *r, int code, const char *chain)

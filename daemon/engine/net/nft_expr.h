@@ -32,7 +32,11 @@ void nft_ct(struct nft_rule *r, uint32_t key, unsigned int reg);
 /* A constant, as it lies in the register. */
 void nft_load(struct nft_rule *r, unsigned int reg, const void *data,
 	      uint32_t len);
-void nft_ct_mark_set(struct nft_rule *r, uint32_t mark);
+/* From a register. */
+void nft_ct_mark_set(struct nft_rule *r, unsigned int reg);
+/* What a map leads to from the key in @reg; ends the rule if to nothing. */
+void nft_map(struct nft_rule *r, unsigned int reg, const char *map,
+	     unsigned int to_reg);
 /* fib daddr type */
 void nft_fib_daddr_type(struct nft_rule *r, unsigned int reg);
 void nft_mask(struct nft_rule *r, unsigned int reg, const void *mask,
@@ -45,16 +49,12 @@ void nft_range(struct nft_rule *r, unsigned int reg, const void *from,
 	       const void *to, uint32_t len);
 void nft_lookup(struct nft_rule *r, unsigned int reg, const char *set,
 		bool invert);
-/* @over: if the rate is exceeded, else if it is not. */
-void nft_limit_packets(struct nft_rule *r, uint64_t per_s, uint32_t burst,
-		       bool over);
-void nft_limit_bytes(struct nft_rule *r, uint64_t per_s, uint32_t burst,
-		     bool over);
-/* More than @count connections passed here that still live. */
-void nft_connections_over(struct nft_rule *r, uint32_t count);
-/* At most so many a second for each key in @set, which is dynamic. */
+/* At most so many packets a second for each key in @set, which is dynamic. */
 void nft_limit_each(struct nft_rule *r, unsigned int reg, const char *set,
 		    uint64_t per_s, uint32_t burst);
+/* More than @count connections passed here with the key that still live. */
+void nft_connections_each(struct nft_rule *r, unsigned int reg, const char *set,
+			  uint32_t count);
 
 /* Then: */
 void nft_verdict(struct nft_rule *r, int code, const char *chain);

@@ -29,4 +29,7 @@ void nft_put_data(struct nft_batch *b, struct nl_msg *msg, int type,
 void nft_put_verdict(struct nft_batch *b, struct nl_msg *msg, int type,
 		     int code, const char *chain);
 
+void nft_put_limit(struct nft_batch *b, struct nl_msg *msg,
+		   const struct nft_limit *limit, bool over);
+
 #endif /* ENGINE_NFT_PUT_H */
