@@ -11,8 +11,8 @@
  * server's datagrams arrive at all. A truncated answer is asked again by TCP,
  * with the same checks.
  *
- * An answer goes to the cache under its least TTL and then, from the loop, to
- * those who wait. A cache entry is a slot chosen by the name's hash: a new name
+ * An answer goes to the cache under its least TTL and to those who wait: at once,
+ * or from the loop if they have only just asked. A cache entry is a slot chosen by the name's hash: a new name
  * takes the place of an old one, and nothing grows.
  */
 #include "resolver/upstream.h"
@@ -95,8 +95,7 @@ static void ask_free(struct ask *ask)
 {
 	ask_hang_up(ask);
 	sd_event_source_disable_unref(ask->timer);
-	list_for_each(&ask->waiters, w, struct waiter, link)
-	{
+	list_for_each (&ask->waiters, w, struct waiter, link) {
 		list_del(&w->link);
 		free(w);
 	}
@@ -109,7 +108,8 @@ struct upstreams *upstreams_free(struct upstreams *up)
 {
 	if (!up)
 		return NULL;
-	list_for_each(&up->asks, ask, struct ask, link) ask_free(ask);
+	list_for_each (&up->asks, ask, struct ask, link)
+		ask_free(ask);
 	for (size_t i = 0; i < UPSTREAM_CACHE_MAX; i++)
 		free(up->cache[i]);
 	free(up);
@@ -184,6 +184,7 @@ static void ask_deliver(void *arg)
 	ask_free(ask);
 }
 
+/* It may have been asked within this call. */
 static void ask_end(struct ask *ask)
 {
 	ask_hang_up(ask);
@@ -199,7 +200,7 @@ static void on_timeout(void *arg)
 	try_next(ask);
 }
 
-/* True when @msg answers the ask; then it is over, or goes on by TCP. */
+/* True when @msg answers the ask; then it is over and gone, or goes on by TCP. */
 static bool take_answer(struct ask *ask, const uint8_t *msg, size_t len)
 {
 	struct dns_answer answer;
@@ -224,7 +225,7 @@ static bool take_answer(struct ask *ask, const uint8_t *msg, size_t len)
 	ask->answer = answer;
 	ask->answered = true;
 	cache_put(ask);
-	ask_end(ask);
+	ask_deliver(ask);
 	return true;
 }
 
@@ -390,8 +391,7 @@ static struct ask *ask_for(struct upstreams *up, const char *name)
 {
 	struct ask *ask;
 
-	list_for_each(&up->asks, a, struct ask, link)
-	{
+	list_for_each (&up->asks, a, struct ask, link) {
 		/* One that is over delivers to all who wait before it goes. */
 		if (!strcmp(a->name, name))
 			return a;
@@ -434,10 +434,8 @@ void upstreams_ask(struct upstreams *up, const char *name, upstream_fn fn,
 
 void upstreams_forget(struct upstreams *up, void *arg)
 {
-	list_for_each(&up->asks, ask, struct ask, link)
-	{
-		list_for_each(&ask->waiters, w, struct waiter, link)
-		{
+	list_for_each (&up->asks, ask, struct ask, link) {
+		list_for_each (&ask->waiters, w, struct waiter, link) {
 			if (w->arg != arg)
 				continue;
 			list_del(&w->link);
