@@ -269,7 +269,7 @@ class Peer:
     def close(self):
         self.close_master()
         self.destroy()
-        run("ip", "link", "del", self.tap, check=False)
+        run("ip", "link", "del", self.tap, check=False, stderr=-3)
 
 
 WRITER = """

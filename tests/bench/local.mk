@@ -21,4 +21,4 @@ check_PROGRAMS += %D%/bench_node %D%/bench_rules
 %C%_bench_rules_LDADD = $(ENGINE_LIBS)
 EXTRA_DIST += %D%/recipe %D%/bench_lib.py \
 	%D%/bench_peer.py %D%/bench_guest.py %D%/bench_create.py \
-	%D%/bench_pause.py %D%/bench_engine.py %D%/bench_network.py
+	%D%/bench_pause.py %D%/bench_egress.py %D%/bench_engine.py %D%/bench_network.py
