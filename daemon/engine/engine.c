@@ -484,7 +484,8 @@ static struct engine *engine_alloc(struct loop *loop, struct job_pool *jobs,
 			      .hv = hv, .api_fd = -EBADF, .tls_fd = -EBADF,
 			      .started_ms = loop_wall_ms(),
 			      .read_pressure = pressure_read,
-			      .agent_steady_ms = AGENT_STEADY_MS };
+			      .agent_steady_ms = AGENT_STEADY_MS,
+			      .recover_give_up_ms = RECOVER_GIVE_UP_MS };
 	sandboxes_init(&e->sandboxes);
 	list_init(&e->tasks);
 	list_init(&e->calls);

@@ -76,7 +76,8 @@ struct engine {
 	struct list leases;    /* lease.h */
 	uint64_t last_lease, events_newest;
 	uint64_t pool_taken_ms, pool_waits_ms; /* 0: it does not wait */
-	uint64_t agent_steady_ms; /* agent.c's, or a test's */
+	/* agent.c's and recover.c's, or a test's. */
+	uint64_t agent_steady_ms, recover_give_up_ms;
 	sd_event_source *housekeeping, *pool_timer, *drain_timer;
 	struct list drains, forks; /* rpc_node.c, rpc_snapshot.c */
 	struct list clone_questions; /* recover.c */

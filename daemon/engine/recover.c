@@ -19,7 +19,10 @@
  *	TERMINATING	goes on ending
  *
  * Nothing waits for anything: a hypervisor that does not answer leaves
- * sandboxes as the database has them, and is asked again.
+ * sandboxes as the database has them, and is asked again. One that answers, but
+ * for one guest does not say how it is (a QEMU that runs, and that it does not
+ * know), is asked for a while, so that the others' recovery comes to an end: then
+ * that sandbox is FAILED, and can be terminated.
  *
  * What is removed must be ours: a guest, or files, below our own state
  * directory and unknown to a database that has been in use. A new database
@@ -437,6 +440,62 @@ void recover_saved(struct sandbox *sb)
 
 static void ask_again(void *arg);
 
+/* Only while the hypervisor speaks to us at all. */
+static bool is_given_up(struct sandbox *sb)
+{
+	struct engine *e = sb->engine;
+	uint64_t now = loop_now_ms();
+
+	if (!e->hv_up)
+		sb->unknown_ms = 0;
+	else if (!sb->unknown_ms)
+		sb->unknown_ms = now;
+	return sb->unknown_ms && now - sb->unknown_ms >= e->recover_give_up_ms;
+}
+
+static void is_broken(struct sandbox *sb)
+{
+	static const char why[] = "libvirt does not know its guest, which may "
+				  "still run";
+	struct engine *e = sb->engine;
+	struct sandbox_row old = sb->row;
+	const struct log_fields fields = { .sandbox_id = sb->row.id,
+					   .message_id = LOG_ID_GUEST_LOST };
+	struct error err;
+
+	store_begin(e->store);
+	sandbox_run_ended(sb, 0);
+	sandbox_move(sb, EV_BROKEN);
+	snprintf(sb->row.reason, sizeof(sb->row.reason), "%s", why);
+	store_sandbox_put(e->store, &sb->row);
+	event_add(e, "sandbox.error", sb->row.id,
+		  EVENT_DATA({ "code", "UNAVAILABLE" }, { "message", why }));
+	if (event_commit(e, &err) < 0) {
+		log_err("sandbox '%s': %s", sb->row.id, err.msg);
+		sandbox_revert(sb, &old);
+		loop_timer(e->loop, &sb->recovery, loop_now_ms() + ASK_AGAIN_MS,
+			   ask_again, sb);
+		return;
+	}
+	log_line(LOG_LEVEL_ERR, &fields, "sandbox '%s': FAILED: %s",
+		 sb->row.id, why);
+	decided(e);
+	sandbox_adopted(sb);
+}
+
+/* What its clients can use is no failure yet. */
+static void give_up(struct sandbox *sb)
+{
+	if (sb->row.state != SBX_RUNNING || sb->row.next_snapshot[0] ||
+	    !sb->attached) {
+		is_broken(sb);
+		return;
+	}
+	log_warn("sandbox '%s': libvirt does not know its guest, but its agent "
+		 "answers", sb->row.id);
+	runs_on(sb);
+}
+
 static void told_life(struct hv_call *call, int rc, const struct error *err)
 {
 	struct sandbox *sb = call->arg;
@@ -449,7 +508,11 @@ static void told_life(struct hv_call *call, int rc, const struct error *err)
 		return;
 	switch (e->rebooted ? GUEST_LIFE_GONE : call->life) {
 	case GUEST_LIFE_UNKNOWN:
-		loop_timer(e->loop, &sb->retry, loop_now_ms() + ASK_AGAIN_MS,
+		if (is_given_up(sb)) {
+			give_up(sb);
+			break;
+		}
+		loop_timer(e->loop, &sb->recovery, loop_now_ms() + ASK_AGAIN_MS,
 			   ask_again, sb);
 		break;
 	case GUEST_LIFE_GONE:
@@ -475,6 +538,13 @@ static void ask_again(void *arg)
 
 	if (!sb->engine->stopping && !overtaken(sb))
 		ask(sb, HV_LIFE, told_life);
+}
+
+void recover_overtake(struct sandbox *sb)
+{
+	if (sb->recovery && sd_event_source_get_enabled(sb->recovery, NULL) > 0)
+		loop_timer(sb->engine->loop, &sb->recovery, loop_now_ms(),
+			   ask_again, sb);
 }
 
 static void begin_one(struct engine *e, struct sandbox *sb)

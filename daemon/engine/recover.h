@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 
+/* So long libvirt may not say how one guest is. */
+#define RECOVER_GIVE_UP_MS 120000u
+
 struct engine;
 struct error;
 struct sandbox;
@@ -24,6 +27,9 @@ int recover_begin(struct engine *e, struct error *err);
  * that and resumed, or lost.
  */
 void recover_saved(struct sandbox *sb);
+
+/* It is being terminated: recovery need not find out how its guest is. */
+void recover_overtake(struct sandbox *sb);
 
 /* Nothing is asked any more. */
 void recover_free(struct engine *e);

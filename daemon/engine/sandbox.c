@@ -76,6 +76,7 @@ void sandbox_free(struct sandbox *sb)
 {
 	sd_event_source_disable_unref(sb->timer);
 	sd_event_source_disable_unref(sb->retry);
+	sd_event_source_disable_unref(sb->recovery);
 	sd_event_source_disable_unref(sb->answer);
 	pb_free(sb->row.spec);
 	free(sb);

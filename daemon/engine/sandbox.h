@@ -133,6 +133,8 @@ struct sandbox {
 	char end_reason[128];
 	unsigned int end_failures;
 	struct list end_calls;	 /* TerminateSandbox that wait */
+	uint64_t unknown_ms;	 /* since when recovery knows nothing; or 0 */
+	sd_event_source *recovery; /* asks again */
 	sd_event_source *timer;	 /* timeout, idle */
 	sd_event_source *retry;	 /* attach or terminate again */
 	sd_event_source *answer; /* terminate's answer is due */

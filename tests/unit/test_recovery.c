@@ -51,6 +51,78 @@ static void guests_live_through_a_restart(void **state)
 	assert_true(rig_resume("b"));
 }
 
+static void one_guest_that_nobody_knows_of_fails_and_holds_nobody_up(
+	void **state)
+{
+	NODE(CheckState, CHECK_STATE);
+	struct fake_guest *g;
+
+	(void)state;
+	assert_true(rig_create("a"));
+	assert_true(rig_create("b"));
+	rig_stop();
+	/* The guest of "a". */
+	g = &world.guests[0];
+	for (size_t i = 0; i < world.n_guests; i++)
+		if (world.guests[i].life == GUEST_LIFE_RUNNING) {
+			g = &world.guests[i];
+			break;
+		}
+	g->life = GUEST_LIFE_UNKNOWN;
+	rig_start();
+	rig.e->recover_give_up_ms = 600;
+	rig_until(sandbox_find(&rig.e->sandboxes, "b")->attached);
+	assert_int_equal(rig_state("a"), SBX_RUNNING);
+	assert_false(rig_call("CheckState", &m.base));
+	/* While there is no hypervisor at all, nothing is given up. */
+	engine_hv_link(false, rig.e);
+	rig.e->recover_give_up_ms = 0;
+	for (uint64_t end = loop_now_ms() + 1200; loop_now_ms() < end;)
+		rig_tick();
+	assert_int_equal(rig_state("a"), SBX_RUNNING);
+	engine_hv_link(true, rig.e);
+	rig_until(rig_state("a") == SBX_FAILED);
+	assert_non_null(strstr(sandbox_find(&rig.e->sandboxes, "a")->row.reason,
+			       "libvirt does not know its guest"));
+	assert_non_null(strstr(rig_event("sandbox.error"),
+			       "libvirt does not know its guest"));
+	assert_false(rig_pause("a"));
+	assert_string_equal(err_reason_of(&world.answer_err), "INVALID_STATE");
+	rig_settle();
+	assert_true(rig_call("CheckState", &m.base));
+	/* So it is after another start, and it can be ended. */
+	rig_stop();
+	rig_start();
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_FAILED);
+	assert_int_equal(rig_state("b"), SBX_RUNNING);
+	assert_true(rig_terminate("a"));
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_TERMINATED);
+	assert_true(rig_terminate("b"));
+	rig_settle();
+	assert_nothing_but(0, 0);
+}
+
+/* Nobody can say how they are; their clients end them all the same. */
+static void a_guest_that_nobody_knows_of_can_be_terminated(void **state)
+{
+	(void)state;
+	assert_true(rig_create("a"));
+	rig_stop();
+	for (size_t i = 0; i < world.n_guests; i++)
+		if (world.guests[i].life == GUEST_LIFE_RUNNING)
+			world.guests[i].life = GUEST_LIFE_UNKNOWN;
+	rig_start();
+	rig_until(sandbox_find(&rig.e->sandboxes, "a")->unknown_ms);
+	assert_int_not_equal(rig.e->recovering, 0);
+	assert_true(rig_terminate("a"));
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_TERMINATED);
+	assert_int_equal(rig.e->recovering, 0);
+	assert_nothing_but(0, 0);
+}
+
 static void note_odd(const char *request_id, enum store_odd why, void *arg)
 {
 	(void)request_id;
@@ -264,6 +336,8 @@ int main(int argc, char **argv)
 		T(a_guest_that_is_gone_is_noticed),
 		T(guests_live_through_a_restart),
 		T(a_create_that_is_undone_leaves_no_request),
+		T(a_guest_that_nobody_knows_of_can_be_terminated),
+		T(one_guest_that_nobody_knows_of_fails_and_holds_nobody_up),
 		T(after_a_reboot_what_ran_has_ended_and_what_was_paused_is),
 		T(after_a_reboot_what_has_a_snapshot_is_paused_if_wanted),
 		T(whoever_is_attached_again_is_thawed),
