@@ -26,8 +26,8 @@
  * each time anew: "SERIAL K", put there by a rename. With another SERIAL than
  * before, counting begins at 1; before the K-th call DIR/run is run, with the
  * call and its argument, and waited for: it does what is to happen to others at
- * that moment. DIR/seen holds the number of the last call. SERIAL 0: no
- * counting.
+ * that moment; before every call when a third word, "every", is there. DIR/seen
+ * holds the number of the last call. SERIAL 0: no counting.
  */
 #include "mark.h"
 
@@ -112,6 +112,7 @@ static struct {
 	enum kind fail_kind;
 	int hook_fd; /* DIR; -1: none */
 	unsigned long hook_serial, hook_at;
+	bool hook_every;
 } run = { .hook_fd = -1 };
 
 /* ---- the filter ---- */
@@ -282,19 +283,20 @@ static void fail_call(pid_t tid, struct user_regs_struct *r)
 static bool look_at_hook(void)
 {
 	unsigned long serial = 0, at = 0;
-	char text[64] = "";
+	char text[64] = "", every[8] = "";
 	int fd = openat(run.hook_fd, "at", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return false;
 	if (read(fd, text, sizeof(text) - 1) <= 0 ||
-	    sscanf(text, "%lu %lu", &serial, &at) != 2)
+	    sscanf(text, "%lu %lu %7s", &serial, &at, every) < 2)
 		serial = 0;
 	close(fd);
 	if (serial != run.hook_serial)
 		run.seen = 0;
 	run.hook_serial = serial;
 	run.hook_at = at;
+	run.hook_every = !strcmp(every, "every");
 	return serial != 0;
 }
 
@@ -376,7 +378,7 @@ static void on_call(pid_t tid)
 	run.seen++;
 	if (run.hook_fd >= 0) {
 		tell_seen();
-		if (run.seen == run.hook_at)
+		if (run.seen == run.hook_at || run.hook_every)
 			run_hook(w->name, what);
 	}
 	if (run.kill_at && run.seen == run.kill_at) {

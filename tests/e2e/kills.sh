@@ -11,9 +11,9 @@
 # The daemon itself is killed in the same way while it merges the disk layers of
 # a paused sandbox; what else kills it is tests/crash.
 #
-# E2E_KILLS=N: so many points of each operation, evenly spread; all: each one
-# (hours under emulation). Else one point of three operations, others in each
-# run. Lines "# ..." tell.
+# E2E_KILLS=N: so many points of each operation, evenly spread; all: each one at
+# which there is a QEMU (an hour under emulation). Else one point of three
+# operations, others in each run. Lines "# ..." tell.
 . "$(dirname "$0")/lib.sh"
 points=${E2E_KILLS:-}
 hook=$work/hook
@@ -42,6 +42,7 @@ prepare() (
 #!/bin/bash
 echo "\$1 \$2" >hit
 case \$(cat which) in
+look) ! pgrep -f "qemu-system.*$work/kill/guests/" >/dev/null || cut -d' ' -f2 seen >>there; exit ;;
 daemon) kill -KILL "\$(cat "$work/kill/run/sandboxd.pid")" && exit ;;
 esac
 victim=\$(pgrep "\$(cat which)" -f "qemu-system.*$work/kill/guests/") || exit 0
@@ -54,7 +55,7 @@ END
     start_traced
 )
 
-# arm K - kill before the K-th change from now on; 0: only count
+# arm K - kill before the K-th change from now on; "0 every": look at each
 arm() {
     serial=$(($(date +%s%N) / 1000))
     rm -f "$hook/hit" "$hook/killed"
@@ -266,28 +267,40 @@ tried() {
     }
 }
 
+# there OPERATION - the points of it at which there is a QEMU, into the array
+# where; and $total, of all. One more is tried on both sides: no two runs are
+# quite alike.
+there() {
+    echo look >"$hook/which"
+    rm -f "$hook/there"
+    at "$1" "0 every"
+    total=$seen
+    mapfile -t where < <(awk '{ for (k = $1 - 1; k <= $1 + 1; k++) if (k > 0) print k }' \
+        "$hook/there" | sort -nu)
+    [ ${#where[@]} -gt 5 ]
+}
+
 # kill_in OPERATION [-n|-o]: the newest QEMU or the oldest
 kill_in() {
-    local total k step tried=0 killed=0
-    printf '%s\n' "${2:--n}" >"$hook/which"
+    local where=() total i=0 step=1 tried=0 killed=0
     if [ -z "$points" ]; then
         # The first half of a start has none.
-        k=$((30 + RANDOM % 80)) step=1000 total=110
+        where=($((30 + RANDOM % 80))) total=110
     else
-        at "$1" 0
-        total=$seen
-        [ "$total" -gt 5 ]
-        step=1
-        [ "$points" = all ] || step=$(((total + points - 1) / points))
-        k=$((1 + RANDOM % step))
+        there "$1"
+        if [ "$points" != all ]; then
+            step=$(((${#where[@]} + points - 1) / points))
+            i=$((RANDOM % step))
+        fi
     fi
-    while [ $k -le "$total" ]; do
-        tried "$1" $k
+    printf '%s\n' "${2:--n}" >"$hook/which"
+    while [ $i -lt ${#where[@]} ]; do
+        tried "$1" "${where[i]}"
         tried=$((tried + 1))
         [ ! -e "$hook/killed" ] || killed=$((killed + 1))
-        k=$((k + step))
+        i=$((i + step))
     done
-    echo "# $1 (${2:--n}): $tried of ${points:+the }$total points, at $killed of them there was a QEMU to kill"
+    echo "# $1 (${2:--n}): tried $tried${points:+ of the ${#where[@]} points with a QEMU}, of $total; killed $killed"
 }
 
 test_killed_in_a_pause() { kill_in pause; }
