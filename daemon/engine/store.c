@@ -80,7 +80,7 @@ static const char *const migrations[STORE_VERSION] = {
  *
  * A request is kept no longer than the sandbox that it was about; but one to
  * terminate it may be repeated later, and what ended may have been forgotten
- * early because there were so many.
+ * early because there were so many. A fork of a snapshot is about none.
  */
 _Static_assert(SBX_TERMINATED == 7, "below");
 #define ODD                                                                    \
@@ -92,6 +92,7 @@ _Static_assert(SBX_TERMINATED == 7, "below");
 	" WHEN method IN ('CreateSandbox', 'UpdateSandbox', 'PauseSandbox',"   \
 	" 'ResumeSandbox', 'TerminateSandbox', 'ForkSandbox',"                 \
 	" 'RestoreSandbox', 'CreateSnapshot', 'ExposePort', 'ClosePort')"      \
+	" AND NOT (method = 'ForkSandbox' AND sandbox_id = '')"                \
 	" AND (answer IS NULL OR (method != 'TerminateSandbox' AND"            \
 	" (SELECT count(*) FROM sandboxes WHERE state = 7) < ?3))"             \
 	" AND NOT EXISTS (SELECT 1 FROM sandboxes s"                           \

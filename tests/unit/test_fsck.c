@@ -427,6 +427,7 @@ static void requests_that_are_as_they_should_be_are_not_told(void **state)
 	/* Not about a sandbox at all. */
 	put_request("r5", "ImportImage", "debian:12", 3 * HOUR, false);
 	put_request("r6", "BuildTemplate", "", 3 * HOUR, true);
+	put_request("r7", "ForkSandbox", "", 3 * HOUR, true); /* a snapshot */
 	check_requests(0);
 	assert_int_equal(rig.f.report.n, 0);
 }
