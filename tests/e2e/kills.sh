@@ -154,7 +154,8 @@ saved() {
     mark two
 }
 
-patiently() { timeout -s KILL 120 "$@"; }
+patience=120
+patiently() { timeout -s KILL "$patience" "$@"; }
 
 before_pause() { fresh; }
 do_pause() { patiently "$ctl" pause "$id"; }
@@ -271,6 +272,7 @@ tried() {
 # where; and $total, of all. One more is tried on both sides: no two runs are
 # quite alike.
 there() {
+    local patience=600
     echo look >"$hook/which"
     rm -f "$hook/there"
     at "$1" "0 every"
