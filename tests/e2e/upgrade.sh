@@ -66,9 +66,20 @@ serves() {
     ip netns exec "${netns}old" curl -sf "http://$(json hostAddress <"$work/port"):$(json hostPort <"$work/port")/" | grep -q served
 }
 
+# The same guests as before. Builds may differ in what makes templates what they
+# are: then the waiting clone goes, and others wait once somebody made a new one.
+same_guests() {
+    if [ -z "${OLD_BUILD:-}" ]; then
+        expect "$(cat "$work/guests")" "$(guests)"
+        wait_for 20 pool_ready 1
+    else
+        guests | comm -12 - "$work/guests" | grep -q .
+    fi
+}
+
 all_there() {
     wait_for 20 is_running up-running
-    expect "$(cat "$work/guests")" "$(guests)" || {
+    same_guests || {
         grep -v INFO "$work/old/log" | tail -20
         return 1
     }
@@ -79,7 +90,6 @@ all_there() {
     "$ctl" --json get up-running | grep -q 198.51.100.7
     expect SANDBOX_STATE_PAUSED "$(state_of up-paused)"
     "$ctl" --json snapshot list up-paused | grep -q before
-    wait_for 20 pool_ready 1
 }
 
 # hand_over TO - SIGTERM to the one, the other's start, in seconds
