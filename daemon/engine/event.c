@@ -229,7 +229,7 @@ void event_trim(struct engine *e)
 	store_begin(e->store);
 	store_events_trim(e->store, e->config->events_max,
 			  loop_wall_ms() - (int64_t)e->config->events_age_ms);
-	store_requests_expire(e->store, loop_wall_ms(), false);
+	store_requests_expire(e->store, loop_wall_ms());
 	if (store_commit(e->store, &err) < 0)
 		log_warn("old events are kept: %s", err.msg);
 }

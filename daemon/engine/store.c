@@ -113,6 +113,8 @@ static const char *const sql[Q_COUNT] = {
 	[Q_SANDBOX_REMOVE] = "DELETE FROM sandboxes WHERE id = ?",
 	[Q_SANDBOX_GET] = "SELECT * FROM sandboxes WHERE id = ?",
 	[Q_SANDBOXES] = "SELECT * FROM sandboxes ORDER BY created_ms, id",
+	[Q_SEALED] = "SELECT spec FROM sandboxes UNION ALL"
+		" SELECT spec FROM snapshots",
 	[Q_REQUEST_GET] = "SELECT method, sandbox_id, digest, answer"
 		" FROM requests WHERE id = ?",
 	[Q_REQUEST_PUT] = "INSERT OR REPLACE INTO requests"
@@ -121,7 +123,6 @@ static const char *const sql[Q_COUNT] = {
 		" WHERE id = ?",
 	[Q_REQUEST_REMOVE] = "DELETE FROM requests WHERE id = ?",
 	[Q_REQUEST_EXPIRE] = "DELETE FROM requests WHERE expires_ms < ?",
-	[Q_REQUEST_DROP_PENDING] = "DELETE FROM requests WHERE answer IS NULL",
 	[Q_REQUEST_PENDING] = "SELECT id FROM requests WHERE method = ?"
 		" AND sandbox_id = ? AND answer IS NULL",
 	[Q_REQUESTS_ODD] = "SELECT CAST(id AS TEXT), " ODD " AS why"

@@ -97,8 +97,8 @@ void store_request_put(struct store *store, const char *request_id,
 void store_request_answer(struct store *store, const char *request_id,
 			  const uint8_t *answer, size_t len);
 void store_request_remove(struct store *store, const char *request_id);
-/* Those past their time; with @pending also all that have no answer. */
-void store_requests_expire(struct store *store, int64_t now_ms, bool pending);
+/* Those past their time. */
+void store_requests_expire(struct store *store, int64_t now_ms);
 /* The unanswered request of @method for a sandbox, if there is one. */
 bool store_request_pending(struct store *store, const char *method,
 			   const char *sandbox_id,

@@ -59,11 +59,9 @@ void store_request_remove(struct store *store, const char *request_id)
 	store_run(store, Q_REQUEST_REMOVE, "s", request_id);
 }
 
-void store_requests_expire(struct store *store, int64_t now_ms, bool pending)
+void store_requests_expire(struct store *store, int64_t now_ms)
 {
 	store_run(store, Q_REQUEST_EXPIRE, "i", now_ms);
-	if (pending)
-		store_run(store, Q_REQUEST_DROP_PENDING, "");
 }
 
 /* A daemon looks every few minutes, and clocks are set. */

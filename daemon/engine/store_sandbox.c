@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void store_sandbox_put(struct store *store, const struct sandbox_row *row)
@@ -33,6 +34,39 @@ void store_sandbox_busy(struct store *store, const char *id, uint64_t boot_ms)
 void store_sandbox_remove(struct store *store, const char *id)
 {
 	store_run(store, Q_SANDBOX_REMOVE, "s", id);
+}
+
+/* In the place of one that cannot be read: nothing is known of it. */
+static Spec *bare_spec(void)
+{
+	Sandbox__Node__V1__Resources resources =
+		SANDBOX__NODE__V1__RESOURCES__INIT;
+	Spec spec = SANDBOX__NODE__V1__CREATE_SANDBOX_REQUEST__INIT;
+	_cleanup_free_ uint8_t *data = NULL;
+	size_t len;
+
+	spec.resources = &resources;
+	data = pb_pack(&spec.base, &len);
+	return sandbox__node__v1__create_sandbox_request__unpack(NULL, len,
+								 data);
+}
+
+/* Whether anything that was sealed opens. If not, it is the key that is wrong,
+ * not the rows.
+ */
+static bool key_opens(struct store *store)
+{
+	sqlite3_stmt *s = store_bind(store, Q_SEALED, "");
+	bool opens = false;
+
+	while (!opens && sqlite3_step(s) == SQLITE_ROW) {
+		Spec *spec = store_spec(store, s, 0);
+
+		opens = spec != NULL;
+		pb_free(spec);
+	}
+	sqlite3_reset(s);
+	return opens;
 }
 
 static int read_row(struct store *store, sqlite3_stmt *s,
@@ -93,6 +127,23 @@ int store_sandbox_get(struct store *store, const char *id,
 	return r;
 }
 
+/* One row that makes no sense must not keep the others from their node: what it
+ * has beside its spec is enough to end it by.
+ */
+static void make_failed(struct sandbox_row *row)
+{
+	const struct log_fields fields = { .sandbox_id = row->id,
+					   .error_code = "STATE_UNREADABLE" };
+
+	row->spec = bare_spec();
+	if (row->state != SBX_TERMINATED)
+		row->state = SBX_FAILED;
+	snprintf(row->reason, sizeof(row->reason), "STATE_UNREADABLE");
+	log_line(LOG_LEVEL_ERR, &fields,
+		 "sandbox '%s': its row in the state database cannot be read: "
+		 "it can only be terminated", row->id);
+}
+
 int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 		    struct error *err)
 {
@@ -103,8 +154,11 @@ int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 		struct sandbox_row row;
 
 		if (read_row(store, stmt, &row, err) < 0) {
-			sqlite3_reset(stmt);
-			return -1;
+			if (!key_opens(store)) {
+				sqlite3_reset(stmt);
+				return -1;
+			}
+			make_failed(&row);
 		}
 		fn(&row, arg);
 	}

@@ -11,6 +11,8 @@
 #include "base/loop.h"
 #include "engine_rig.h"
 
+#include <sqlite3.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -328,6 +330,31 @@ an_old_guest_of_nobody_is_swept_only_by_a_used_database(void **state)
 	assert_int_equal(fake_hv_count(), 1);
 }
 
+static void a_row_that_cannot_be_read_is_of_a_sandbox_that_can_be_ended(
+	void **state)
+{
+	(void)state;
+	assert_true(rig_create("a"));
+	assert_true(rig_create("b"));
+	rig_settle();
+	assert_int_equal(
+		sqlite3_exec(*(sqlite3 **)rig.e->store,
+			     "UPDATE sandboxes SET spec = x'00534201ff'"
+			     " WHERE id = 'a'",
+			     NULL, NULL, NULL),
+		SQLITE_OK);
+	rig_stop();
+	rig_start();
+	rig_settle();
+	assert_int_equal(rig_state("a"), SBX_FAILED);
+	assert_int_equal(rig_state("b"), SBX_RUNNING);
+	assert_int_equal(fake_hv_count(), 2);
+	assert_true(rig_terminate("a"));
+	rig_settle();
+	assert_int_equal(fake_hv_count(), 1);
+	assert_int_equal(rig_state("b"), SBX_RUNNING);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
@@ -341,6 +368,7 @@ int main(int argc, char **argv)
 		T(after_a_reboot_what_ran_has_ended_and_what_was_paused_is),
 		T(after_a_reboot_what_has_a_snapshot_is_paused_if_wanted),
 		T(whoever_is_attached_again_is_thawed),
+		T(a_row_that_cannot_be_read_is_of_a_sandbox_that_can_be_ended),
 		T(a_death_anywhere_is_recovered_from),
 		T(an_old_guest_of_nobody_is_swept_only_by_a_used_database),
 	};

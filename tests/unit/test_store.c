@@ -339,7 +339,7 @@ static void a_request_is_kept_with_its_answer(void **state)
 	assert_int_equal(row.answer_len, 3);
 	free(row.answer);
 	store_begin(store);
-	store_requests_expire(store, 1001, false);
+	store_requests_expire(store, 1001);
 	assert_int_equal(store_commit(store, NULL), 0);
 	assert_int_equal(store_request_get(store, "r", &row, NULL), 0);
 	store_close(store);
@@ -561,6 +561,50 @@ static void with_another_key_nothing_is_made_up(void **state)
 	store_close(store);
 }
 
+static void count_states(const struct sandbox_row *row, void *arg)
+{
+	unsigned int *n = arg;
+
+	n[row->state]++;
+	assert_non_null(row->spec);
+	assert_non_null(row->spec->resources);
+	if (row->state == SBX_FAILED) {
+		assert_string_equal(row->id, "a");
+		assert_string_equal(row->uuid, "u-u");
+		assert_string_equal(row->reason, "STATE_UNREADABLE");
+	}
+	pb_free(row->spec);
+}
+
+static void a_row_that_cannot_be_read_is_failed_and_keeps_no_other(void **state)
+{
+	Sandbox__Node__V1__Resources some =
+		SANDBOX__NODE__V1__RESOURCES__INIT;
+	struct store *store = open_it();
+	unsigned int n[SBX_STATE_COUNT] = { 0 };
+	struct sandbox_row row;
+	Spec spec;
+
+	(void)state;
+	store_begin(store);
+	for (const char *id = "a\0b\0"; *id; id += 2) {
+		fill(&row, &spec, id);
+		spec.resources = &some;
+		store_sandbox_put(store, &row);
+	}
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_int_equal(
+		sqlite3_exec(*(sqlite3 **)store,
+			     "UPDATE sandboxes SET spec = x'00534201ff'"
+			     " WHERE id = 'a'",
+			     NULL, NULL, NULL),
+		SQLITE_OK);
+	assert_int_equal(store_sandboxes(store, count_states, n, NULL), 0);
+	assert_int_equal(n[SBX_FAILED], 1);
+	assert_int_equal(n[SBX_RUNNING], 1);
+	store_close(store);
+}
+
 /* As a daemon before this one wrote it. */
 static void an_older_database_is_sealed_at_the_next_start(void **state)
 {
@@ -627,6 +671,7 @@ int main(int argc, char **argv)
 		T(env_and_nonces_are_not_in_the_file),
 		T(without_its_key_a_database_is_refused),
 		T(with_another_key_nothing_is_made_up),
+		T(a_row_that_cannot_be_read_is_failed_and_keeps_no_other),
 		T(an_older_database_is_sealed_at_the_next_start),
 	};
 
