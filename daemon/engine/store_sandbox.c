@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "engine/spec_check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +37,9 @@ void store_sandbox_remove(struct store *store, const char *id)
 	store_run(store, Q_SANDBOX_REMOVE, "s", id);
 }
 
-/* In the place of one that cannot be read: nothing is known of it. */
+/* In the place of one that cannot be read. Nobody knows how long it was to live:
+ * no longer than any may.
+ */
 static Spec *bare_spec(void)
 {
 	Sandbox__Node__V1__Resources resources =
@@ -46,6 +49,7 @@ static Spec *bare_spec(void)
 	size_t len;
 
 	spec.resources = &resources;
+	spec.timeout_ms = spec.idle_timeout_ms = SPEC_TIMEOUT_MAX;
 	data = pb_pack(&spec.base, &len);
 	return sandbox__node__v1__create_sandbox_request__unpack(NULL, len,
 								 data);

@@ -332,6 +332,7 @@ void rig_free(struct rig *rig)
 {
 	rig->front = front_free(rig->front);
 	rig->agent_io = grpc_io_free(rig->agent_io);
+	rig->older_io = grpc_io_free(rig->older_io);
 	rig->engine = front_link_free(rig->engine);
 	fd_close(&rig->call_fd);
 	fd_close(&rig->listen_fd);

@@ -74,7 +74,8 @@ struct rig {
 	int64_t clock_ms; /* that the last Configure set */
 	uint64_t agent_sent, tunnelled;
 	struct list agent_calls;
-	struct grpc_io *agent_io;
+	struct grpc_io *agent_io; /* of the last attach; */
+	struct grpc_io *older_io; /* of the one before, if both stand */
 	bool agent_closed;
 	bool configured;  /* what it says in Hello; then it is not told */
 	size_t unary_garbage; /* answers are so many bytes of no protobuf */

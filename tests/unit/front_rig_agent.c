@@ -348,6 +348,8 @@ static void agent_closed(struct grpc_io *io, const char *why, void *arg)
 	(void)why;
 	if (rig->agent_io == io)
 		rig->agent_io = NULL;
+	if (rig->older_io == io)
+		rig->older_io = NULL;
 	rig->agent_closed = true;
 }
 
@@ -395,6 +397,8 @@ void rig_attach(struct rig *rig, const char *key)
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	conn = rig_agent_conn(rig);
 	rig->agent_closed = false;
+	assert_null(rig->older_io);
+	rig->older_io = rig->agent_io;
 	rig->agent_io =
 		grpc_io_new(rig->loop, fds[1], conn, NULL, &agent_io_ops, rig);
 	rig_attach_fd(rig, key, fds[0], 5000);
