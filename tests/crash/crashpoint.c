@@ -26,8 +26,9 @@
  * each time anew: "SERIAL K", put there by a rename. With another SERIAL than
  * before, counting begins at 1; before the K-th call DIR/run is run, with the
  * call and its argument, and waited for: it does what is to happen to others at
- * that moment; before every call when a third word, "every", is there. DIR/seen
- * holds the number of the last call. SERIAL 0: no counting.
+ * that moment; before every call that is not as the one before it when a third
+ * word, "every", is there. DIR/seen holds the number of the last call. SERIAL 0: no
+ * counting.
  */
 #include "mark.h"
 
@@ -315,6 +316,19 @@ static void tell_seen(void)
 	close(fd);
 }
 
+/* Of many writes to a file in a row the first. */
+static bool is_another(const char *name, const char *what)
+{
+	static char last[192];
+	char this[192];
+	bool another;
+
+	snprintf(this, sizeof(this), "%s %s", name, what);
+	another = run.seen == 1 || strcmp(this, last) != 0;
+	memcpy(last, this, sizeof(last));
+	return another;
+}
+
 static void run_hook(const char *name, const char *what)
 {
 	pid_t pid = fork();
@@ -378,7 +392,8 @@ static void on_call(pid_t tid)
 	run.seen++;
 	if (run.hook_fd >= 0) {
 		tell_seen();
-		if (run.seen == run.hook_at || run.hook_every)
+		if (run.hook_every ? is_another(w->name, what) :
+				     run.seen == run.hook_at)
 			run_hook(w->name, what);
 	}
 	if (run.kill_at && run.seen == run.kill_at) {
@@ -457,8 +472,8 @@ int main(int argc, char **argv)
 			 parse_fail(argv[i + 1]))
 			i++;
 		else if (!strcmp(argv[i], "--hook") && i + 1 < argc)
-			run.hook_fd = open(argv[++i], O_RDONLY | O_DIRECTORY |
-							      O_CLOEXEC);
+			run.hook_fd = open(argv[++i],
+					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		else
 			return usage();
 	}

@@ -269,15 +269,18 @@ tried() {
 }
 
 # there OPERATION - the points of it at which there is a QEMU, into the array
-# where; and $total, of all. One more is tried on both sides: no two runs are
-# quite alike.
+# where; and $total, of all. Of many writes to a file in a row the first ones, one
+# in the middle and the last. One more is tried on both sides: no two runs are quite
+# alike.
 there() {
     local patience=600
     echo look >"$hook/which"
     rm -f "$hook/there"
     at "$1" "0 every"
     total=$seen
-    mapfile -t where < <(awk '{ for (k = $1 - 1; k <= $1 + 1; k++) if (k > 0) print k }' \
+    mapfile -t where < <(awk '
+        NR > 1 && $1 > before + 3 { print int((before + $1) / 2) }
+        { for (k = $1 - 1; k <= $1 + 1; k++) if (k > 0) print k; before = $1 }' \
         "$hook/there" | sort -nu)
     [ ${#where[@]} -gt 5 ]
 }
