@@ -77,6 +77,7 @@ libengine_a_SOURCES += \
 	%D%/store_sandbox.c \
 	%D%/store_seal.c %D%/store_seal.h \
 	%D%/store_sql.h \
+	%D%/sweep.c %D%/sweep.h \
 	%D%/task.c %D%/task.h \
 	%D%/templates.c %D%/templates.h \
 	%D%/templates_answer.c %D%/templates_answer.h \

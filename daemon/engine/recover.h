@@ -3,8 +3,6 @@
 #ifndef ENGINE_RECOVER_H
 #define ENGINE_RECOVER_H
 
-#include <stdbool.h>
-
 /* So long libvirt may not say how one guest is. */
 #define RECOVER_GIVE_UP_MS 120000u
 
@@ -33,14 +31,6 @@ void recover_overtake(struct sandbox *sb);
 
 /* Nothing is asked any more. */
 void recover_free(struct engine *e);
-
-/* The hypervisor answers (again): guests and files that nobody knows go. */
-void recover_sweep(struct engine *e);
-
-/* Whether something on the node, or on its way, is @name in @dir: guests,
- * snapshots or templates.
- */
-bool recover_knows(struct engine *e, const char *dir, const char *name);
 
 /* Which of the running sandboxes' guests are gone: asked now and then. */
 void recover_look_at_all(struct engine *e);

@@ -17,7 +17,7 @@
 #include "engine/fsck.h"
 #include "engine/guest.h"
 #include "engine/pool.h"
-#include "engine/recover.h"
+#include "engine/sweep.h"
 #include "engine/saves.h"
 #include "engine/templates.h"
 
@@ -83,7 +83,7 @@ static bool still_so(struct engine *e, const struct fsck_problem *p)
 		return true;
 	switch (p->kind) {
 	case FSCK_STRAY:
-		return is_there(e, p) && !recover_knows(e, p->dir, p->name);
+		return is_there(e, p) && !sweep_knows(e, p->dir, p->name);
 	case FSCK_DAMAGED:
 		if (!strcmp(p->dir, "snapshots"))
 			return s && !s->removed;
@@ -93,7 +93,7 @@ static bool still_so(struct engine *e, const struct fsck_problem *p)
 	case FSCK_MISSING:
 		if (!p->name[0])
 			return true;
-		return !is_there(e, p) && recover_knows(e, p->dir, p->name);
+		return !is_there(e, p) && sweep_knows(e, p->dir, p->name);
 	case FSCK_DANGLING:
 		if (!strcmp(p->dir, "snapshots"))
 			return s && !s->removed;

@@ -62,7 +62,7 @@ void agent_call_broken(struct agent_call *c, const char *why);
 
 /* ---- of one request and one answer ---- */
 
-/* @answer: NULL unless @st is OK; the caller's only for now. */
+/* @answer: NULL unless @st is OK; valid until this returns. */
 typedef void (*agent_unary_fn)(struct agent_link *link,
 			       const struct grpc_status *st,
 			       ProtobufCMessage *answer, void *arg);
