@@ -129,14 +129,10 @@ def measure(bench, sandbox, peer):
 
 def report(bench, seconds, found):
     us = WAYS[0][0]
-    for i, (name, clock, unit) in enumerate((
+    bench.report_traffic((
             ("a guest's throughput, one TCP stream out",
              f"{seconds} s, 64 KiB a call", "Mbit/s"),
-            ("a guest's round trip of one byte", "an open connection", "us"))):
-        values = {k: v[i] for k, v in found.items()}
-        bench.report("network", name, clock, values[us],
-                     [(k, v) for k, v in values.items() if k != us],
-                     unit=unit, more_is_better=i == 0, us=us)
+            ("a guest's round trip of one byte", "an open connection", "us")), found, us)
     print("\na guest's throughput's cost   (the median of each round's own ratio)")
     for peer, names in ((PLAIN, [w[0] for w in WAYS]),
                         (us, [w[0] for w in WAYS[1:]])):

@@ -193,6 +193,15 @@ class Bench:
         sys.stdout.flush()
         self.results.append(entry)
 
+    def report_traffic(self, rows, found, us):
+        """@rows: [(name, inside the clock, unit)], of a throughput first; @found:
+        for each way, the values of each row; @us: which way is ours."""
+        for i, (name, inside, unit) in enumerate(rows):
+            values = {k: v[i] for k, v in found.items()}
+            self.report("network", name, inside, values[us],
+                        [(k, v) for k, v in values.items() if k != us],
+                        unit=unit, more_is_better=i == 0, us=us)
+
     def line(self, name, s, unit, tail=""):
         p99 = f"  p99 {number(s['p99'])}" if s["n"] >= 100 else ""
         print(f"  {name:<36} {number(s['median']):>8} {unit}  "

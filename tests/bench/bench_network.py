@@ -320,16 +320,12 @@ def bench_traffic(bench, driver):
                 look_up()
             turn(name, "guest0", host, port)
     us = POLICIES[1][0]
-    for i, (name, clock, unit) in enumerate((
+    bench.report_traffic((
             ("throughput, one TCP stream out",
              f"{seconds} s, segments of 64 KiB as a guest with offloads sends",
              "Gbit/s"),
             ("round trip of one byte", "an open connection", "us"),
-            ("a new connection", "connect, TLS hellos, a byte there and back", "us"))):
-        values = {k: v[i] for k, v in found.items()}
-        bench.report("network", name, clock, values[us],
-                     [(k, v) for k, v in values.items() if k != us],
-                     unit=unit, more_is_better=i == 0, us=us)
+            ("a new connection", "connect, TLS hellos, a byte there and back", "us")), found, us)
     print("\nthroughput's cost   (the median of each round's own ratio)")
     for name, *_ in POLICIES:
         cost = {}

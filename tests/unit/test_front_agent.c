@@ -428,16 +428,15 @@ static void p2_endless_pings_end_the_link_or_cost_others_nothing(void **state)
 	play_end(&p);
 }
 
-static void p4_an_answer_to_the_engine_that_does_not_parse_ends_the_link(
-	void **state)
+/* @garbage: bytes of what "bad" answers to the engine's @method. */
+static void expect_answer_ends_the_link(struct rig *rig, const char *method,
+					size_t garbage)
 {
-	struct rig *rig = *state;
-
 	rig_attach(rig, "good");
 	rig_attach(rig, "bad");
-	rig->unary_garbage = 3;
+	rig->unary_garbage = garbage;
 	rig->answered = false;
-	front_link_call(rig->engine, "bad", "Freeze", (const uint8_t *)"", 0,
+	front_link_call(rig->engine, "bad", method, (const uint8_t *)"", 0,
 			5000, rig_answer, rig);
 	rig_until(rig, rig->answered);
 	assert_int_equal(rig->answer_err.code, ERR_UNAVAILABLE);
@@ -446,22 +445,16 @@ static void p4_an_answer_to_the_engine_that_does_not_parse_ends_the_link(
 	expect_others_well(rig);
 }
 
+static void p4_an_answer_to_the_engine_that_does_not_parse_ends_the_link(
+	void **state)
+{
+	expect_answer_ends_the_link(*state, "Freeze", 3);
+}
+
 static void p1_an_answer_to_the_engine_that_is_too_long_ends_the_link(
 	void **state)
 {
-	struct rig *rig = *state;
-
-	rig_attach(rig, "good");
-	rig_attach(rig, "bad");
-	rig->unary_garbage = 100000;
-	rig->answered = false;
-	front_link_call(rig->engine, "bad", "Stats", (const uint8_t *)"", 0,
-			5000, rig_answer, rig);
-	rig_until(rig, rig->answered);
-	assert_int_equal(rig->answer_err.code, ERR_UNAVAILABLE);
-	rig_until(rig, rig->lost_broken == 1);
-	rig->unary_garbage = 0;
-	expect_others_well(rig);
+	expect_answer_ends_the_link(*state, "Stats", 100000);
 }
 
 /* Hello that says another version, or nothing that makes sense. */

@@ -520,12 +520,17 @@ static const struct grpc_settings asking = { .keepalive_ms = 1000,
 					     .ask_ms = 100,
 					     .asks = 3 };
 
-static void a_peer_that_answers_no_ping_is_told_and_told_to_be_back(void **state)
+static void begin_asking(void)
 {
-	(void)state;
 	pair_fini(&pair);
 	pair_init(&pair, &asking, NULL);
 	pair_run(&pair);
+}
+
+static void a_peer_that_answers_no_ping_is_told_and_told_to_be_back(void **state)
+{
+	(void)state;
+	begin_asking();
 	pair_pass(&pair, 1000);
 	pair.held = true;
 	pair_pass(&pair, 1000);
@@ -554,9 +559,7 @@ static void a_peer_that_answers_no_ping_is_told_and_told_to_be_back(void **state
 static void a_slow_peer_is_not_told_to_be_silent(void **state)
 {
 	(void)state;
-	pair_fini(&pair);
-	pair_init(&pair, &asking, NULL);
-	pair_run(&pair);
+	begin_asking();
 	for (int i = 0; i < 5; i++) {
 		pair_pass(&pair, 1000); /* heard until here */
 		pair.held = true;
@@ -575,9 +578,7 @@ static void a_slow_peer_is_not_told_to_be_silent(void **state)
 static void who_is_late_to_look_does_not_call_the_peer_silent(void **state)
 {
 	(void)state;
-	pair_fini(&pair);
-	pair_init(&pair, &asking, NULL);
-	pair_run(&pair);
+	begin_asking();
 	pair_pass(&pair, 1000);
 	pair.held = true;
 	for (int i = 0; i < 4; i++) /* three pings, and a look that is late */
