@@ -346,6 +346,8 @@ static void a_row_that_cannot_be_read_is_of_a_sandbox_that_can_be_ended(
 	rig_stop();
 	rig_start();
 	rig_settle();
+	assert_string_equal(sandbox_find(&rig.e->sandboxes, "a")->row.reason,
+			    "STATE_UNREADABLE");
 	assert_int_equal(rig_state("a"), SBX_FAILED);
 	assert_int_equal(rig_state("b"), SBX_RUNNING);
 	assert_int_equal(fake_hv_count(), 2);
