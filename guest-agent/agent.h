@@ -68,7 +68,7 @@ struct agent {
 	uint64_t process_serial;
 	size_t ring_bytes;
 	struct ring_budget ring_budget;
-	struct list stale_cgroups; /* struct stale_cgroup: not empty yet */
+	struct cgroups *cgroups; /* cgroup.c; NULL: there are none */
 
 	struct exits *exits; /* exits.h */
 

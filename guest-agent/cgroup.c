@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cgroup.c - one cgroup for each process that the node started */
+/* cgroup.c - one cgroup for each process that the node started
+ *
+ * Theory of operation
+ *
+ * The kernel takes a millisecond or two to make or remove a cgroup in an
+ * emulated guest, a tenth of what a short command takes there. So nobody waits
+ * for it: the next one is made ahead, and old ones are removed, when answers
+ * have gone out.
+ */
 #include "cgroup.h"
 
 #include "agent.h"
+#include "loop.h"
 
 #include "base/cleanup.h"
 #include "base/list.h"
@@ -24,9 +33,22 @@
 #define MEMORY_RESERVE (48ull << 20)
 #define PIDS_RESERVE   128u
 
+/* After an answer, so that it goes first; and after a start, which may go on for
+ * long without one.
+ */
+#define TEND_ANSWERED_MS 1u
+#define TEND_STARTED_MS	 100u
+
 struct stale_cgroup {
 	struct list item;
 	uint64_t serial;
+};
+
+struct cgroups {
+	struct list stale; /* struct stale_cgroup: to be removed */
+	uint64_t ahead;	   /* the number of the one made ahead */
+	int ahead_fd;	   /* -EBADF: none is */
+	struct loop_timer *tend;
 };
 
 /* 0 or -errno. */
@@ -74,6 +96,63 @@ static void limit_user(int fd)
 	}
 }
 
+static void name_of(char *dst, size_t size, uint64_t serial)
+{
+	snprintf(dst, size, "p%llu", (unsigned long long)serial);
+}
+
+static int make(struct agent *agent, uint64_t serial)
+{
+	char name[32];
+	int fd;
+
+	name_of(name, sizeof(name), serial);
+	if (mkdirat(agent->cgroup_fd, name, 0755) < 0)
+		return -EBADF;
+	fd = openat(agent->cgroup_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -EBADF : fd;
+}
+
+/* True: it is gone. */
+static bool try_remove(struct agent *agent, uint64_t serial)
+{
+	char name[32];
+
+	name_of(name, sizeof(name), serial);
+	return unlinkat(agent->cgroup_fd, name, AT_REMOVEDIR) == 0 ||
+	       errno != EBUSY;
+}
+
+static void tend(void *arg)
+{
+	struct agent *agent = arg;
+	struct cgroups *c = agent->cgroups;
+
+	if (c->ahead_fd < 0) {
+		c->ahead = agent->process_serial + 1;
+		c->ahead_fd = make(agent, c->ahead);
+	}
+	list_for_each(&c->stale, s, struct stale_cgroup, item)
+	{
+		if (!try_remove(agent, s->serial))
+			continue;
+		list_del(&s->item);
+		free(s);
+	}
+}
+
+static void tend_at(struct agent *agent, uint64_t in_ms)
+{
+	if (agent->cgroups)
+		loop_timer_at(agent->cgroups->tend,
+			      loop_now_ms(agent->loop) + in_ms);
+}
+
+void cgroup_tend_soon(struct agent *agent)
+{
+	tend_at(agent, TEND_ANSWERED_MS);
+}
+
 void cgroup_setup(struct agent *agent)
 {
 	_cleanup_close_ int root = -EBADF;
@@ -89,27 +168,26 @@ void cgroup_setup(struct agent *agent)
 	write_at(root, "cgroup.subtree_control", "+memory");
 	agent->cgroup_fd =
 		openat(root, "user", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (agent->cgroup_fd >= 0)
-		limit_user(agent->cgroup_fd);
-}
-
-static void name_of(char *dst, size_t size, uint64_t serial)
-{
-	snprintf(dst, size, "p%llu", (unsigned long long)serial);
+	if (agent->cgroup_fd < 0)
+		return;
+	limit_user(agent->cgroup_fd);
+	agent->cgroups = xcalloc(1, sizeof(*agent->cgroups));
+	agent->cgroups->ahead_fd = -EBADF;
+	list_init(&agent->cgroups->stale);
+	agent->cgroups->tend = loop_timer_new(agent->loop, tend, agent);
+	tend(agent);
 }
 
 int cgroup_make(struct agent *agent, uint64_t serial)
 {
-	char name[32];
-	int fd;
+	struct cgroups *c = agent->cgroups;
 
-	if (agent->cgroup_fd < 0)
+	if (!c)
 		return -EBADF;
-	name_of(name, sizeof(name), serial);
-	if (mkdirat(agent->cgroup_fd, name, 0755) < 0)
-		return -EBADF;
-	fd = openat(agent->cgroup_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -EBADF : fd;
+	tend_at(agent, TEND_STARTED_MS);
+	if (c->ahead_fd >= 0 && c->ahead == serial)
+		return TAKE_FD(c->ahead_fd);
+	return make(agent, serial);
 }
 
 bool cgroup_kill(int fd)
@@ -139,36 +217,16 @@ bool cgroup_is_populated(int fd)
 	return fd >= 0 && has_event(fd, "populated 1");
 }
 
-/* True: it is gone. */
-static bool try_remove(struct agent *agent, uint64_t serial)
-{
-	char name[32];
-
-	name_of(name, sizeof(name), serial);
-	return unlinkat(agent->cgroup_fd, name, AT_REMOVEDIR) == 0 ||
-	       errno != EBUSY;
-}
-
 void cgroup_remove(struct agent *agent, uint64_t serial)
 {
 	struct stale_cgroup *s;
 
-	if (agent->cgroup_fd < 0 || try_remove(agent, serial))
+	if (!agent->cgroups)
 		return;
 	s = xcalloc(1, sizeof(*s));
 	s->serial = serial;
-	list_add_tail(&agent->stale_cgroups, &s->item);
-}
-
-void cgroup_remove_stale(struct agent *agent)
-{
-	list_for_each(&agent->stale_cgroups, s, struct stale_cgroup, item)
-	{
-		if (!try_remove(agent, s->serial))
-			continue;
-		list_del(&s->item);
-		free(s);
-	}
+	list_add_tail(&agent->cgroups->stale, &s->item);
+	cgroup_tend_soon(agent);
 }
 
 bool cgroup_cpu_ms(int user_fd, uint64_t *ret)

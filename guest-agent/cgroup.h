@@ -13,11 +13,13 @@
 struct agent;
 
 /* As PID 1, cgroup2 being mounted: make "user". Failure is logged; the agent
- * then works without.
+ * then works without. The loop is there already.
  */
 void cgroup_setup(struct agent *agent);
 
-/* Make the cgroup of this number. Its directory, or -EBADF: there is none. */
+/* The cgroup of this number, numbers being taken in order: made ahead or now.
+ * Its directory, the caller's, or -EBADF: there is none.
+ */
 int cgroup_make(struct agent *agent, uint64_t serial);
 
 /* Kill all in it. False: there is no cgroup. */
@@ -26,10 +28,12 @@ bool cgroup_kill(int fd);
 /* Whether anything is alive in it. */
 bool cgroup_is_populated(int fd);
 
-/* Remove it now, or as soon as it is empty. */
+/* Remove it soon, once it is empty. */
 void cgroup_remove(struct agent *agent, uint64_t serial);
-/* Something has died: try those again. */
-void cgroup_remove_stale(struct agent *agent);
+/* Something has died, and whoever waits for that is told in this turn: make the
+ * next cgroup and remove what is empty after it.
+ */
+void cgroup_tend_soon(struct agent *agent);
 
 /* CPU time of all that the node started, in ms. False: nobody counts it. */
 bool cgroup_cpu_ms(int user_fd, uint64_t *ret);

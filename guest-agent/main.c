@@ -68,8 +68,9 @@ static void on_signal(uint32_t events, void *arg)
 	process_reap(s->agent);
 }
 
-/* All are blocked, in every thread to come. As PID 1 those that mean "end" are
- * read and ignored.
+/* All are blocked, in every thread to come, and none is ignored, also if who
+ * started us did: programs that users start would inherit that. As PID 1 those
+ * that mean "end" are read and no more.
  */
 static int take_signals(struct signals *s, struct agent *agent,
 			struct error *err)
@@ -78,7 +79,8 @@ static int take_signals(struct signals *s, struct agent *agent,
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
 	s->agent = agent;
 	s->fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->fd >= 0)
@@ -149,7 +151,6 @@ static int agent_init(struct agent *agent, const struct options *o,
 	};
 	list_init(&agent->processes);
 	agent->exits = exits_new();
-	list_init(&agent->stale_cgroups);
 	list_init(&agent->lingers);
 	list_init(&agent->tasks_waiting);
 	set_ring_budget(agent);

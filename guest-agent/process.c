@@ -448,7 +448,7 @@ void process_reap(struct agent *agent)
 		if (p)
 			on_death(p, status);
 	}
-	cgroup_remove_stale(agent);
+	cgroup_tend_soon(agent);
 }
 
 const char *process_signal_name(uint32_t signal)
