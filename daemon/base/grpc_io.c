@@ -21,16 +21,13 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/grpc_tls.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "grpc.h"
 #include "resync.h"
 
 #include <assert.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +66,7 @@ struct grpc_io {
 	void *arg;
 	int fd;
 	bool is_socket;
-	SSL *ssl;
+	struct grpc_tls *tls;
 	struct grpc_io_params params;
 	enum io_state state;
 
@@ -79,7 +76,6 @@ struct grpc_io {
 	uint64_t timer_at; /* UINT64_MAX: off */
 	uint32_t events;   /* asked of epoll */
 	bool readable; /* input may be there: epoll said so, or TLS has it */
-	uint32_t ssl_wants; /* EPOLLIN, EPOLLOUT: to go on with TLS */
 
 	uint64_t started_ms;
 	uint64_t stalled_ms; /* since when nothing was taken; 0: it flows */
@@ -115,45 +111,12 @@ static void call_soon(struct grpc_io *io)
 
 /* ---- the descriptor ---- */
 
-/* Why TLS failed: what is wrong with the certificate, if that is it. */
-static void end_tls(struct grpc_io *io, const char *what)
+/* What TLS gave, and why it ended, if it did. */
+static ssize_t of_tls(struct grpc_io *io, ssize_t r)
 {
-	long verify = SSL_get_verify_result(io->ssl);
-	const char *reason = ERR_reason_error_string(ERR_peek_error());
-
-	if (verify != X509_V_OK)
-		end(io, "%s: %s", what, X509_verify_cert_error_string(verify));
-	else
-		end(io, "%s: %s", what,
-		    reason ? reason : "the peer closed the connection");
-	ERR_clear_error();
-}
-
-/* After an SSL call that gave @r <= 0: -EAGAIN, 0 at the end, or ended. */
-static ssize_t ssl_result(struct grpc_io *io, int r, const char *what)
-{
-	int saved = errno;
-
-	switch (SSL_get_error(io->ssl, r)) {
-	case SSL_ERROR_WANT_READ:
-		io->ssl_wants = EPOLLIN;
-		return -EAGAIN;
-	case SSL_ERROR_WANT_WRITE:
-		io->ssl_wants = EPOLLOUT;
-		return -EAGAIN;
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	case SSL_ERROR_SYSCALL:
-		if (saved && !ERR_peek_error()) {
-			end(io, "%s: %s", what, strerrordesc_np(saved));
-			return -EIO;
-		}
-		break;
-	default:
-		break;
-	}
-	end_tls(io, what);
-	return -EIO;
+	if (r < 0 && r != -EAGAIN)
+		end(io, "%s", io->tls->why);
+	return r;
 }
 
 /* Bytes, 0 at the end, -EAGAIN, or another error and ended. */
@@ -161,12 +124,8 @@ static ssize_t io_read(struct grpc_io *io, uint8_t *buf, size_t size)
 {
 	ssize_t r;
 
-	errno = 0;
-	if (io->ssl) {
-		ERR_clear_error();
-		r = SSL_read(io->ssl, buf, (int)size);
-		return r > 0 ? r : ssl_result(io, (int)r, "read");
-	}
+	if (io->tls)
+		return of_tls(io, io->tls->ops->read(io->tls, buf, size));
 	do
 		r = read(io->fd, buf, size);
 	while (r < 0 && errno == EINTR);
@@ -182,15 +141,11 @@ static ssize_t io_write(struct grpc_io *io, const uint8_t *buf, size_t len)
 {
 	ssize_t r;
 
-	errno = 0;
-	if (io->ssl) {
-		ERR_clear_error();
-		r = SSL_write(io->ssl, buf, (int)len);
-		return r > 0 ? r : ssl_result(io, (int)r, "write");
-	}
+	if (io->tls)
+		return of_tls(io, io->tls->ops->write(io->tls, buf, len));
 	do
-		r = io->is_socket ? send(io->fd, buf, len, MSG_NOSIGNAL)
-				  : write(io->fd, buf, len);
+		r = io->is_socket ? send(io->fd, buf, len, MSG_NOSIGNAL) :
+				    write(io->fd, buf, len);
 	while (r < 0 && errno == EINTR);
 	if (r >= 0)
 		return r;
@@ -231,7 +186,7 @@ static void begin_resync(struct grpc_io *io)
 
 static void enter(struct grpc_io *io, enum io_state state)
 {
-	if (state == IO_HANDSHAKE && !io->ssl)
+	if (state == IO_HANDSHAKE && !io->tls)
 		state = IO_RESYNC;
 	if (state == IO_RESYNC && !io->params.resync)
 		state = IO_READY;
@@ -260,15 +215,13 @@ static void check_connected(struct grpc_io *io, uint32_t revents)
 
 static void do_handshake(struct grpc_io *io)
 {
-	int r;
+	ssize_t r;
 
-	errno = 0;
-	ERR_clear_error();
-	io->ssl_wants = 0;
-	r = SSL_do_handshake(io->ssl);
-	if (r == 1)
+	io->tls->wants = 0;
+	r = of_tls(io, io->tls->ops->handshake(io->tls));
+	if (r > 0)
 		enter(io, IO_RESYNC);
-	else if (ssl_result(io, r, "TLS handshake") == 0)
+	else if (r == 0)
 		end(io, "TLS handshake: the peer closed the connection");
 }
 
@@ -415,11 +368,11 @@ static void arm(struct grpc_io *io, uint64_t now)
 	if (io->state == IO_CONNECTING)
 		events = EPOLLOUT;
 	else if (io->state == IO_HANDSHAKE)
-		events = io->ssl_wants;
+		events = io->tls->wants;
 	else if (io->out_off < io->out_len)
 		events |= EPOLLOUT;
-	if (io->state >= IO_RESYNC)
-		events |= io->ssl_wants;
+	if (io->state >= IO_RESYNC && io->tls)
+		events |= io->tls->wants;
 	if (events != io->events)
 		sd_event_source_set_io_events(io->io_source, events);
 	io->events = events;
@@ -433,7 +386,8 @@ static void free_all(struct grpc_io *io)
 	sd_event_source_disable_unref(io->defer);
 	sd_event_source_disable_unref(io->timer);
 	grpc_conn_free(io->conn);
-	SSL_free(io->ssl);
+	if (io->tls)
+		io->tls->ops->free(io->tls);
 	drop_out(io);
 	fd_close(&io->fd);
 	free(io);
@@ -442,11 +396,8 @@ static void free_all(struct grpc_io *io)
 static void finish(struct grpc_io *io)
 {
 	grpc_conn_abort(io->conn, io->why);
-	if (io->ssl && io->state == IO_READY) {
-		ERR_clear_error();
-		SSL_shutdown(io->ssl);
-		ERR_clear_error();
-	}
+	if (io->tls && io->state == IO_READY)
+		io->tls->ops->shutdown(io->tls);
 	io->ops->closed(io, io->why, io->arg);
 	free_all(io);
 }
@@ -457,7 +408,8 @@ static void pump(struct grpc_io *io, uint32_t revents)
 
 	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		io->readable = true;
-	io->ssl_wants = 0;
+	if (io->tls)
+		io->tls->wants = 0;
 	if (io->state == IO_CONNECTING && !io->ended)
 		check_connected(io, revents);
 	if (io->state == IO_HANDSHAKE && !io->ended)
@@ -537,15 +489,9 @@ static void set_params(struct grpc_io *io, const struct grpc_io_params *params)
 		io->params.handshake_ms = GRPC_IO_HANDSHAKE_MS;
 	if (!io->params.stall_ms)
 		io->params.stall_ms = GRPC_IO_STALL_MS;
-	io->ssl = io->params.ssl;
-	if (!io->ssl)
-		return;
-	/* OpenSSL's socket BIO knows no MSG_NOSIGNAL. */
-	signal(SIGPIPE, SIG_IGN);
-	SSL_set_fd(io->ssl, io->fd);
-	SSL_set_mode(io->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
-				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-				      SSL_MODE_RELEASE_BUFFERS);
+	io->tls = io->params.tls;
+	if (io->tls)
+		io->tls->ops->begin(io->tls, io->fd);
 }
 
 struct grpc_io *grpc_io_new(struct loop *loop, int fd, struct grpc_conn *conn,
@@ -571,8 +517,8 @@ struct grpc_io *grpc_io_new(struct loop *loop, int fd, struct grpc_conn *conn,
 	add_sources(io);
 	if (!io->params.connecting) {
 		/* The owner is not told from within: pump() enters the rest. */
-		io->state = io->ssl ? IO_HANDSHAKE : IO_RESYNC;
-		if (!io->ssl && io->params.resync)
+		io->state = io->tls ? IO_HANDSHAKE : IO_RESYNC;
+		if (!io->tls && io->params.resync)
 			begin_resync(io);
 	}
 	call_soon(io);
@@ -597,9 +543,9 @@ struct grpc_conn *grpc_io_conn(const struct grpc_io *io)
 	return io->conn;
 }
 
-SSL *grpc_io_ssl(const struct grpc_io *io)
+struct grpc_tls *grpc_io_tls(const struct grpc_io *io)
 {
-	return io->ssl;
+	return io->tls;
 }
 
 bool grpc_io_is_ready(const struct grpc_io *io)

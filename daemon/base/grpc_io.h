@@ -12,10 +12,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <openssl/types.h>
 
 struct grpc_conn;
 struct grpc_io;
+struct grpc_tls;
 struct loop;
 
 #define GRPC_IO_HANDSHAKE_MS 5000  /* default of handshake_ms */
@@ -23,8 +23,7 @@ struct loop;
 
 /**
  * struct grpc_io_params - How the bytes travel; zero is plain bytes
- * @ssl:	TLS, with its role and what it demands of the peer set; no
- *		descriptor yet. Consumed
+ * @tls:	A session that has not begun (base/grpc_tls.h). Consumed
  * @connecting:	A connect() is under way on the descriptor
  * @resync:	The descriptor is a serial line, this the node's end of it
  *		(proto/resync.h)
@@ -33,7 +32,7 @@ struct loop;
  * @idle_ms:	Drained after so long without a call; 0: never
  */
 struct grpc_io_params {
-	SSL *ssl;
+	struct grpc_tls *tls;
 	bool connecting;
 	bool resync;
 	uint32_t handshake_ms;
@@ -58,7 +57,7 @@ struct grpc_io_ops {
  * grpc_io_new() - Begin to move bytes
  * @fd:		Consumed; made non-blocking
  * @conn:	Consumed; its hooks are taken
- * @params:	NULL: all defaults; only params->ssl is kept
+ * @params:	NULL: all defaults; only params->tls is kept
  * @ops:	Borrowed for the pump's life
  *
  * Return: the pump, never NULL
@@ -79,8 +78,8 @@ void grpc_io_close(struct grpc_io *io, const char *why);
 
 struct grpc_conn *grpc_io_conn(const struct grpc_io *io);
 
-/* NULL without TLS. For the peer's certificate, once ready. */
-SSL *grpc_io_ssl(const struct grpc_io *io);
+/* NULL without TLS. */
+struct grpc_tls *grpc_io_tls(const struct grpc_io *io);
 
 bool grpc_io_is_ready(const struct grpc_io *io);
 

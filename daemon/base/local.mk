@@ -7,6 +7,7 @@ libbase_a_SOURCES = \
 	%D%/error.c %D%/error.h \
 	%D%/fd.c %D%/fd.h \
 	%D%/grpc_io.c %D%/grpc_io.h \
+	%D%/grpc_tls.c %D%/grpc_tls.h \
 	%D%/helper_main.c %D%/helper_main.h \
 	%D%/ipc.c %D%/ipc.h \
 	%D%/ipc_message.c %D%/ipc_message.h \

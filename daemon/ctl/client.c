@@ -96,12 +96,13 @@ static const struct grpc_io_ops io_ops = {
 
 static const struct grpc_conn_ops conn_ops = { 0 };
 
-/* Consumes @fd and @ssl. */
-static int try_one(struct client *c, int fd, SSL *ssl, struct error *err)
+/* Consumes @fd and @tls. */
+static int try_one(struct client *c, int fd, struct grpc_tls *tls,
+		   struct error *err)
 {
 	const struct grpc_settings settings = { .keepalive_ms = KEEPALIVE_MS };
 	const struct grpc_io_params params = {
-		.ssl = ssl,
+		.tls = tls,
 		.connecting = true,
 		.handshake_ms = CLIENT_CONNECT_MS,
 	};
@@ -133,12 +134,12 @@ int client_connect(struct loop *loop, const struct client_target *target,
 	c = xcalloc(1, sizeof(*c));
 	c->loop = loop;
 	for (;;) {
-		SSL *ssl = NULL;
-		int fd = dial_next(dial, &ssl, err);
+		struct grpc_tls *tls = NULL;
+		int fd = dial_next(dial, &tls, err);
 
 		if (fd < 0)
 			break;
-		r = try_one(c, fd, ssl, err);
+		r = try_one(c, fd, tls, err);
 		if (r == 0)
 			break;
 	}

@@ -28,12 +28,14 @@ struct call;
  * struct client_target - Where the node is, and who we are
  * @address:	"unix:PATH" or "HOST:PORT"
  * @cert, @key, @ca: PEM files; needed for HOST:PORT, NULL for a unix socket
+ * @tls:	Needed for HOST:PORT (ctl/dial.h)
  */
 struct client_target {
 	const char *address;
 	const char *cert;
 	const char *key;
 	const char *ca;
+	const struct dial_tls *tls;
 };
 
 /* Gives up on a connection, its TLS handshake included, after this. */

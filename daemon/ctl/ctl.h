@@ -19,6 +19,8 @@ enum ctl_exit {
 	CTL_REFUSED = 1, /* by the server, or a local failure */
 	CTL_USAGE = 2,
 	CTL_NO_CONNECTION = 3,
+
+	CTL_NEEDS_TLS = -1, /* not this program's: see ctl_main() */
 };
 
 /**
@@ -52,6 +54,14 @@ struct command {
 	const struct option_def *options;
 	int (*run)(struct ctl *ctl);
 };
+
+/**
+ * ctl_main() - All of the program
+ * @tls:	NULL: this one knows unix sockets only, and becomes the one that
+ *		is linked with OpenSSL where another node is meant. Loading that
+ *		takes longer than a short call to a node on this machine.
+ */
+int ctl_main(int argc, char **argv, const struct dial_tls *tls);
 
 extern const struct command sandbox_commands[];
 extern const struct command exec_commands[];

@@ -9,12 +9,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -25,40 +21,9 @@ struct dial {
 	struct addrinfo *next;
 	bool tried;
 	char host[256];
-	SSL_CTX *tls;
+	const struct dial_tls *tls;
+	SSL_CTX *trust;
 };
-
-static int tls_error(struct error *err, const char *what)
-{
-	unsigned long e = ERR_peek_last_error();
-	const char *why = e ? ERR_reason_error_string(e) : NULL;
-
-	err_set(err, ERR_INVALID, "%s: %s", what, why ? why : "cannot be used");
-	ERR_clear_error();
-	return -1;
-}
-
-static int load_tls(struct dial *d, const struct client_target *t,
-		    struct error *err)
-{
-	static const unsigned char alpn[] = { 2, 'h', '2' };
-
-	d->tls = SSL_CTX_new(TLS_client_method());
-	if (!d->tls)
-		return tls_error(err, "TLS");
-	SSL_CTX_set_min_proto_version(d->tls, TLS1_3_VERSION);
-	SSL_CTX_set_verify(d->tls, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_alpn_protos(d->tls, alpn, sizeof(alpn));
-	if (SSL_CTX_load_verify_file(d->tls, t->ca) != 1)
-		return tls_error(err, t->ca);
-	if (SSL_CTX_use_certificate_chain_file(d->tls, t->cert) != 1)
-		return tls_error(err, t->cert);
-	if (SSL_CTX_use_PrivateKey_file(d->tls, t->key, SSL_FILETYPE_PEM) != 1)
-		return tls_error(err, t->key);
-	if (SSL_CTX_check_private_key(d->tls) != 1)
-		return tls_error(err, "key and certificate");
-	return 0;
-}
 
 /* "host:1", "192.0.2.1:1", "[2001:db8::1]:1" */
 static int resolve(struct dial *d, const char *address, struct error *err)
@@ -92,7 +57,8 @@ void dial_freep(struct dial **d)
 		return;
 	if ((*d)->found)
 		freeaddrinfo((*d)->found);
-	SSL_CTX_free((*d)->tls);
+	if ((*d)->trust)
+		(*d)->tls->free((*d)->trust);
 	free(*d);
 }
 
@@ -109,8 +75,9 @@ int dial_new(const struct client_target *target, struct dial **ret,
 				       "the path is longer than %zu bytes",
 				       sizeof(d->un.sun_path) - 1);
 	} else {
+		d->tls = target->tls;
 		if (resolve(d, target->address, err) < 0 ||
-		    load_tls(d, target, err) < 0)
+		    d->tls->load(target, &d->trust, err) < 0)
 			return -1;
 	}
 	*ret = TAKE_PTR(d);
@@ -133,30 +100,9 @@ static int begin(int family, const struct sockaddr *addr, socklen_t len,
 	return TAKE_FD(fd);
 }
 
-static SSL *new_session(const struct dial *d)
+int dial_next(struct dial *d, struct grpc_tls **ret_tls, struct error *err)
 {
-	SSL *ssl = SSL_new(d->tls);
-	uint8_t ip[16];
-	int ok;
-
-	if (!ssl)
-		abort();
-	if (inet_pton(AF_INET, d->host, ip) == 1 ||
-	    inet_pton(AF_INET6, d->host, ip) == 1)
-		ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl),
-						   d->host);
-	else
-		ok = SSL_set1_host(ssl, d->host) &&
-		     SSL_set_tlsext_host_name(ssl, d->host);
-	if (!ok)
-		abort();
-	SSL_set_connect_state(ssl);
-	return ssl;
-}
-
-int dial_next(struct dial *d, SSL **ret_ssl, struct error *err)
-{
-	*ret_ssl = NULL;
+	*ret_tls = NULL;
 	if (d->un.sun_family) {
 		if (d->tried)
 			return -1;
@@ -171,7 +117,7 @@ int dial_next(struct dial *d, SSL **ret_ssl, struct error *err)
 		d->next = ai->ai_next;
 		if (fd < 0)
 			continue;
-		*ret_ssl = new_session(d);
+		*ret_tls = d->tls->begin(d->trust, d->host);
 		return fd;
 	}
 	return -1;

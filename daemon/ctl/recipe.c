@@ -5,10 +5,9 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "ctl/installed.h"
 
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -23,23 +22,10 @@ struct recipe {
 static char *find_program(void)
 {
 	const char *env = getenv("SANDBOXD_IMAGE_BUILD");
-	char exe[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
 	if (env && *env)
 		return xstrdup(env);
-	/* A build tree has a config.status beside the program. */
-	if (len > 0) {
-		_cleanup_free_ char *status = NULL;
-		const char *dir;
-
-		exe[len] = '\0';
-		dir = dirname(exe);
-		status = xasprintf("%s/config.status", dir);
-		if (access(status, F_OK) == 0)
-			return xstrdup(TOP_SRCDIR "/scripts/image-build");
-	}
-	return xstrdup(PKGLIBEXECDIR "/image-build");
+	return installed_path("image-build", "scripts/image-build");
 }
 
 static void run_child(const char *program, const char *name, int out_fd,

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/grpc_io.h"
+#include "base/grpc_tls.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -133,8 +134,8 @@ static void on_ready(struct grpc_io *io, void *arg)
 	struct error err = { 0 };
 
 	now_ready(c);
-	if (!grpc_io_ssl(io) ||
-	    tls_identify(grpc_io_ssl(io), front->identities,
+	if (!grpc_io_tls(io) ||
+	    tls_identify(grpc_tls_session(grpc_io_tls(io)), front->identities,
 			 front->n_identities, c->client.identity,
 			 sizeof(c->client.identity), &err) == 0)
 		return;
@@ -189,10 +190,12 @@ static void begin(struct listener *l, int fd)
 	if (!l->tls && !unix_peer(l, fd, identity))
 		return;
 	if (l->tls) {
-		params.ssl = front->tls ? SSL_new(front->tls) : NULL;
-		if (!params.ssl)
+		SSL *ssl = front->tls ? SSL_new(front->tls) : NULL;
+
+		if (!ssl)
 			return;
-		SSL_set_accept_state(params.ssl);
+		SSL_set_accept_state(ssl);
+		params.tls = grpc_tls_new(ssl);
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 },
 			   sizeof(int));
 	}

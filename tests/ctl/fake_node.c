@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/grpc_io.h"
+#include "base/grpc_tls.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -177,8 +178,10 @@ static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
 	if (conn < 0)
 		return 0;
 	if (arg) {
-		params.ssl = SSL_new(tls);
-		SSL_set_accept_state(params.ssl);
+		SSL *ssl = SSL_new(tls);
+
+		SSL_set_accept_state(ssl);
+		params.tls = grpc_tls_new(ssl);
 	}
 	grpc_io_new(fake_loop, conn,
 		    grpc_conn_new_server(&conn_ops, NULL, NULL, loop_now_ms()),

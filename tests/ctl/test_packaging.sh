@@ -44,6 +44,13 @@ while read -r name; do
 done <names.$$
 rm -f names.$$
 
+# Its libraries take longer to load than a short command takes.
+loads() { objdump -p "$builddir/$1" | grep -q 'NEEDED.*libssl'; }
+if command -v objdump >/dev/null; then
+	check "sandboxctl does without OpenSSL" eval '! loads sandboxctl'
+	check "what it becomes for another node does not" loads sandboxctl-tls
+fi
+
 # Completion asks the program; here with one that knows no node.
 complete_words() {
 	PATH=$builddir:$PATH SANDBOXD_CONNECT=unix:/nonexistent bash -c '

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/grpc_io.h"
+#include "base/grpc_tls.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "front/health.h"
@@ -252,8 +253,10 @@ static int on_client(sd_event_source *source, int fd, uint32_t revents,
 	if (client < 0)
 		return 0;
 	if (tls) {
-		params.ssl = SSL_new(tls);
-		SSL_set_accept_state(params.ssl);
+		SSL *ssl = SSL_new(tls);
+
+		SSL_set_accept_state(ssl);
+		params.tls = grpc_tls_new(ssl);
 	}
 	/* Lives until it is closed; the process ends with its input. */
 	grpc_io_new(
@@ -286,9 +289,9 @@ static int select_h2(SSL *ssl, const unsigned char **out,
 	(void)arg;
 	return SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len,
 				     h2, 3, in,
-				     in_len) == OPENSSL_NPN_NEGOTIATED
-		       ? SSL_TLSEXT_ERR_OK
-		       : SSL_TLSEXT_ERR_ALERT_FATAL;
+				     in_len) == OPENSSL_NPN_NEGOTIATED ?
+		       SSL_TLSEXT_ERR_OK :
+		       SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 static int make_tls(char **files)

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/grpc_io.h"
+#include "base/grpc_tls.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/front_link.h"
@@ -147,7 +148,7 @@ static const struct grpc_conn_ops conn_ops = { 0 };
 static void join(struct tls_rig *tr, struct client_conn *cc,
 		 const struct attempt *a)
 {
-	struct grpc_io_params params = { .ssl = ssl_of(tr, a) };
+	struct grpc_io_params params = { .tls = grpc_tls_new(ssl_of(tr, a)) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	memset(cc, 0, sizeof(*cc));
@@ -335,10 +336,10 @@ static void renewed_certificates_are_for_new_connections_only(void **state)
 	join(tr, &new, &a);
 	client_unary(&new, &c, "GetNode", &m.base);
 	assert_int_equal(c.st.code, GRPC_OK);
-	assert_int_equal(
-		X509_cmp(SSL_get0_peer_certificate(grpc_io_ssl(new.io)),
-			 renewed.cert),
-		0);
+	assert_int_equal(X509_cmp(SSL_get0_peer_certificate(grpc_tls_session(
+					  grpc_io_tls(new.io))),
+				  renewed.cert),
+			 0);
 	client_unary(&old, &c, "GetNode", &m.base);
 	assert_int_equal(c.st.code, GRPC_OK);
 	client_close(&old);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/grpc_io.h"
+#include "base/grpc_tls.h"
 #include "base/loop.h"
 #include "grpc.h"
 #include "resync.h"
@@ -375,7 +376,8 @@ static X509 *make_cert(EVP_PKEY *key, const char *name)
 }
 
 /* One end that shows a certificate of its own and trusts @peer's. */
-static SSL *make_ssl(bool is_server, EVP_PKEY *key, X509 *cert, X509 *peer)
+static struct grpc_tls *make_tls(bool is_server, EVP_PKEY *key, X509 *cert,
+				 X509 *peer)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
 	SSL *ssl;
@@ -392,7 +394,7 @@ static SSL *make_ssl(bool is_server, EVP_PKEY *key, X509 *cert, X509 *peer)
 		SSL_set_accept_state(ssl);
 	else
 		SSL_set_connect_state(ssl);
-	return ssl;
+	return grpc_tls_new(ssl);
 }
 
 static void join_tls(bool trusted)
@@ -400,8 +402,8 @@ static void join_tls(bool trusted)
 	EVP_PKEY *ck = make_key(), *sk = make_key(), *xk = make_key();
 	X509 *cc = make_cert(ck, "client"), *sc = make_cert(sk, "server");
 	X509 *xc = make_cert(xk, "client");
-	struct grpc_io_params cp = { .ssl = make_ssl(false, ck, cc, sc) };
-	struct grpc_io_params sp = { .ssl = make_ssl(true, sk, sc,
+	struct grpc_io_params cp = { .tls = make_tls(false, ck, cc, sc) };
+	struct grpc_io_params sp = { .tls = make_tls(true, sk, sc,
 						     trusted ? cc : xc) };
 	int fds[2];
 
@@ -423,7 +425,8 @@ static void a_call_goes_through_mutual_tls(void **state)
 	(void)state;
 	join_tls(true);
 	echo_once(300000);
-	peer = SSL_get1_peer_certificate(grpc_io_ssl(server.io));
+	peer = SSL_get1_peer_certificate(
+		grpc_tls_session(grpc_io_tls(server.io)));
 	assert_non_null(peer);
 	X509_free(peer);
 }
@@ -445,7 +448,7 @@ static void a_handshake_has_its_time(void **state)
 {
 	EVP_PKEY *key = make_key();
 	X509 *cert = make_cert(key, "a");
-	struct grpc_io_params params = { .ssl = make_ssl(true, key, cert, cert),
+	struct grpc_io_params params = { .tls = make_tls(true, key, cert, cert),
 					 .handshake_ms = 30 };
 	int fds[2];
 
