@@ -179,6 +179,25 @@ static void a_kill_takes_the_whole_cgroup(void **state)
 		   "1\n");
 }
 
+static void a_command_finds_its_cgroup_made(void **state)
+{
+	expect_run(*state,
+		   "cd /sys/fs/cgroup/user; mine=$(cut -d/ -f3 /proc/self/cgroup);"
+		   "next=p$((${mine#p} + 1)); until test -d $next; do :; done; "
+		   "echo made",
+		   "made\n");
+}
+
+static void cgroups_of_commands_long_ended_are_removed(void **state)
+{
+	for (int i = 0; i < 40; i++)
+		expect_run(*state, "exec true", "");
+	expect_run(*state,
+		   "until test $(ls -d /sys/fs/cgroup/user/p* | wc -l) -le 40; "
+		   "do :; done; echo few",
+		   "few\n");
+}
+
 static void a_fork_bomb_is_survived(void **state)
 {
 	NODE(ProcessSpec) spec = NODE_INIT(PROCESS_SPEC);
@@ -334,6 +353,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(it_is_a_proper_machine),
 		cmocka_unit_test(init_survives_what_root_sends),
 		cmocka_unit_test(a_kill_takes_the_whole_cgroup),
+		cmocka_unit_test(a_command_finds_its_cgroup_made),
+		cmocka_unit_test(cgroups_of_commands_long_ended_are_removed),
 		cmocka_unit_test(a_fork_bomb_is_survived),
 		cmocka_unit_test(freeze_holds_all_still_until_thaw),
 		cmocka_unit_test(without_a_thaw_it_thaws_itself),
