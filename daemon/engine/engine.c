@@ -275,6 +275,7 @@ static void keep_house(void *arg)
 		sweep_unknown(e);
 		images_tidy(e);
 		merge_next(e);
+		pool_trim(e);
 		pool_refill(e);
 	}
 	if (e->houses % TRIM_EVERY == 0) {
@@ -540,6 +541,7 @@ void engine_close(struct engine *e, void (*idle)(void *arg), void *arg)
 			      { "version", PACKAGE_VERSION }));
 	e->idle = idle;
 	e->idle_arg = arg;
+	templates_stop_ahead(e);
 	if (list_empty(&e->tasks))
 		idle(arg);
 }
@@ -606,5 +608,6 @@ void engine_reloaded(struct engine *e)
 		webhook_reloaded(e->webhook);
 	else if (webhook_new(e, &e->webhook, &err) < 0)
 		log_err("no events are posted: %s", err.msg);
+	pool_trim(e);
 	pool_refill(e);
 }

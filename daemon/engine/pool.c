@@ -22,6 +22,8 @@
 #define REFILL_QUIET_MS	   300 /* for the first command of who took one */
 #define REFILL_LOOK_MS	   50
 #define REFILL_WAIT_MAX_MS 2000
+#define BUILD_WAIT_MAX_MS  30000 /* a guest boots for it */
+#define FAILED_WAIT_MS	   10000
 
 struct clone {
 	struct list link;
@@ -169,8 +171,8 @@ static void fill_ended(struct task *t, const struct error *err)
 	if (err->code != ERR_LIMIT)
 		log_warn("no clone of '%s' for the pool: %s",
 			 c->row.template_id, err->msg);
-	loop_timer(e->loop, &e->pool_timer, loop_now_ms() + 10000, on_refill,
-		   e);
+	loop_timer(e->loop, &e->pool_timer, loop_now_ms() + FAILED_WAIT_MS,
+		   on_refill, e);
 }
 
 static const struct step fill_steps[] = {
@@ -186,18 +188,22 @@ static const struct task_kind task_fill = {
 	fill_ended, true
 };
 
+static bool may_have_clones(struct engine *e, const struct template *tpl)
+{
+	return !tpl->building && !tpl->row.bad && !template_is_idle(e, tpl) &&
+	       template_is_current(e, tpl);
+}
+
 static bool wants_clone(struct engine *e, const struct template *tpl)
 {
-	return !tpl->building && !tpl->row.bad && template_is_current(e, tpl) &&
-	       loop_wall_ms() - tpl->row.used_ms <
-		       (int64_t)e->config->pool_idle_ms &&
-	       pool_ready(e, tpl->row.id) < e->config->pool_min;
+	return pool_ready(e, tpl->row.id) < e->config->pool_min &&
+	       may_have_clones(e, tpl);
 }
 
 /* Who waits for a guest now goes before who may later: a QEMU that starts takes
  * a CPU, and libvirt serves one start after another. But not for ever.
  */
-static bool refill_can_wait(struct engine *e)
+static bool refill_can_wait(struct engine *e, uint64_t max_ms)
 {
 	uint64_t now = loop_now_ms();
 	bool wait = now - e->pool_taken_ms < REFILL_QUIET_MS;
@@ -210,7 +216,7 @@ static bool refill_can_wait(struct engine *e)
 	}
 	if (!e->pool_waits_ms)
 		e->pool_waits_ms = now;
-	if (now - e->pool_waits_ms > REFILL_WAIT_MAX_MS) {
+	if (now - e->pool_waits_ms > max_ms) {
 		e->pool_waits_ms = 0;
 		return false;
 	}
@@ -218,36 +224,53 @@ static bool refill_can_wait(struct engine *e)
 	return true;
 }
 
+static void add_clone(struct engine *e, const struct template *tpl)
+{
+	struct clone *c = xcalloc(1, sizeof(*c));
+	struct task *t = task_new(e, NULL, &task_fill);
+
+	snprintf(c->row.template_id, sizeof(c->row.template_id), "%s",
+		 tpl->row.id);
+	c->share = (struct quota_share){ tpl->row.cpu, tpl->row.memory_mib,
+					 tpl->row.disk_mib };
+	t->data = c;
+	t->guest.hold = true;
+	snprintf(t->guest.template_id, sizeof(t->guest.template_id), "%s",
+		 tpl->row.id);
+	engine_path(e, "templates", tpl->row.id, t->guest.template_dir,
+		    sizeof(t->guest.template_dir));
+	task_run(t);
+}
+
 void pool_refill(struct engine *e)
 {
-	struct template *want = NULL;
-	struct clone *c;
-	struct task *t;
+	struct template *want = NULL, *old = NULL;
 
 	if (pressure_check(e, NULL) < 0)
 		return;
 	if (e->refilling || e->recovering || e->draining || e->closing ||
 	    !e->config->templates || !e->hv->info.clones_work)
 		return;
+	if (e->hv_up && !e->testing)
+		old = templates_without_heir(e);
 	list_for_each(&e->templates, tpl, struct template, link)
 		if (!want && wants_clone(e, tpl))
 			want = tpl;
-	if (!want || refill_can_wait(e))
+	if ((!want && !old) ||
+	    refill_can_wait(e, want ? REFILL_WAIT_MAX_MS : BUILD_WAIT_MAX_MS))
 		return;
 	e->refilling = true;
-	c = xcalloc(1, sizeof(*c));
-	snprintf(c->row.template_id, sizeof(c->row.template_id), "%s",
-		 want->row.id);
-	c->share = (struct quota_share){ want->row.cpu, want->row.memory_mib,
-					 want->row.disk_mib };
-	t = task_new(e, NULL, &task_fill);
-	t->data = c;
-	t->guest.hold = true;
-	snprintf(t->guest.template_id, sizeof(t->guest.template_id), "%s",
-		 want->row.id);
-	engine_path(e, "templates", want->row.id, t->guest.template_dir,
-		    sizeof(t->guest.template_dir));
-	task_run(t);
+	if (want)
+		add_clone(e, want);
+	else
+		templates_build_heir(e, old);
+}
+
+void pool_built(struct engine *e)
+{
+	e->refilling = false;
+	loop_timer(e->loop, &e->pool_timer, loop_now_ms() + FAILED_WAIT_MS,
+		   on_refill, e);
 }
 
 /* ---- and empty ---- */
@@ -272,6 +295,28 @@ bool pool_shrink(struct engine *e)
 			return true;
 		}
 	return false;
+}
+
+void pool_empty(struct engine *e)
+{
+	while (pool_shrink(e))
+		;
+	templates_stop_ahead(e);
+}
+
+void pool_trim(struct engine *e)
+{
+	/* Before, what makes a template current is not known. */
+	if (!e->hv_up || e->recovering || e->stopping)
+		return;
+	list_for_each(&e->clones, c, struct clone, link) {
+		struct template *tpl = template_find(e, c->row.template_id);
+
+		if (!c->taken &&
+		    (!tpl || !may_have_clones(e, tpl) ||
+		     pool_ready(e, tpl->row.id) > e->config->pool_min))
+			end_clone(e, c);
+	}
 }
 
 void pool_clear(struct engine *e, const char *template_id)

@@ -25,12 +25,18 @@ bool pool_take(struct engine *e, const char *template_id,
 void pool_taken(struct engine *e, const char *uuid);
 void pool_untake(struct engine *e, const char *uuid);
 
-/* Start what is missing, one at a time. */
+/* Start what is missing, one at a time: a clone, or the template for some. */
 void pool_refill(struct engine *e);
+/* What templates_build_heir() began has ended. */
+void pool_built(struct engine *e);
 void pool_each(struct engine *e,
 	       void (*fn)(const struct pool_row *row, void *arg), void *arg);
 /* End one that waits. False: none does. */
 bool pool_shrink(struct engine *e);
+/* End all, and do not build for more. */
+void pool_empty(struct engine *e);
+/* End those that the configuration and the templates of now want no more. */
+void pool_trim(struct engine *e);
 /* End all of a template. */
 void pool_clear(struct engine *e, const char *template_id);
 uint32_t pool_ready(struct engine *e, const char *template_id /* NULL: all */);

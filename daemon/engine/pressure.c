@@ -214,8 +214,7 @@ void pressure_look(struct engine *e)
 	     reading.memory_mib);
 	if (pressure_check(e, NULL) == 0)
 		return;
-	while (pool_shrink(e))
-		;
+	pool_empty(e);
 	if (e->pressure.disk != PRESSURE_NONE)
 		templates_evict(e);
 	if (e->pressure.memory == PRESSURE_HIGH && e->config->pressure_pause &&

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "engine/image_use.h"
+#include "engine/pool.h"
 #include "engine/spec_check.h"
 #include "engine/templates.h"
 #include "engine/templates_answer.h"
@@ -125,12 +126,16 @@ static void import_done(const struct image *image, const struct error *err,
 			void *arg)
 {
 	struct call *call = arg;
+	struct engine *e = call->engine;
 
 	call->on_cancel = NULL;
-	if (image)
-		answer_import(call, image);
-	else
+	if (!image) {
 		call_fail(call, err);
+		return;
+	}
+	answer_import(call, image);
+	pool_trim(e);
+	pool_refill(e);
 }
 
 /* An image is there, or gone, by a rename, and answered in the database. When

@@ -227,8 +227,7 @@ int rpc_drain_node(struct call *call, struct error *err)
 	if (!drains)
 		pool_refill(e);
 	else
-		while (pool_shrink(e))
-			;
+		pool_empty(e);
 	if (!req->pause_all) {
 		drain_answer(e, call);
 		return 0;

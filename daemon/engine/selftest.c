@@ -35,14 +35,14 @@ static void tested(struct hv_call *call, int rc, const struct error *err)
 	if (rc == 0) {
 		info->clones_tested = true;
 		log_info("guests can be cloned here");
+		pool_refill(e);
 	} else if (err->code == ERR_CONFLICT) {
 		info->clones_tested = true;
 		info->clones_work = false;
 		log_err("GUESTS CANNOT BE CLONED here: they boot cold, and are "
 			"saved whole by libvirt: %s",
 			err->msg);
-		while (pool_shrink(e))
-			;
+		pool_empty(e);
 	} else {
 		log_warn("whether guests can be cloned is not known yet: %s",
 			 err->msg);

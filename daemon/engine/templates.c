@@ -31,7 +31,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define PROGRESS_MS  500
+#define PROGRESS_MS    500
+#define ROOM_RETRY_MS  60000
+#define AHEAD_RETRY_MS 600000
 
 /* Who waits for a template that is being built. */
 struct wanting {
@@ -73,17 +75,66 @@ bool template_is_foreign(const struct template *t)
 	return !strncmp(t->row.id, TEMPLATE_FOREIGN, strlen(TEMPLATE_FOREIGN));
 }
 
+/* That of most sandboxes, so that their file system need not grow when they
+ * start; for smaller ones the smallest, as it cannot shrink.
+ */
+static uint32_t disk_for(const struct image *image, uint32_t disk_mib)
+{
+	uint32_t least = disk_mib < SPEC_DISK_DEFAULT_MIB ?
+				 SPEC_DISK_MIN_MIB :
+				 SPEC_DISK_DEFAULT_MIB;
+	uint64_t mib = (image->size_bytes + (1u << 20) - 1) >> 20;
+
+	return mib > least ? (uint32_t)mib : least;
+}
+
+/* What the name of its image means now. */
+static const struct image *image_now(struct engine *e, const struct template *t)
+{
+	const struct image *image =
+		image_by_digest(e->images, t->row.image_digest);
+
+	if (image && image_by_name(e->images, image->name) == image)
+		return image;
+	return image_by_name(e->images, t->row.image);
+}
+
+/* What those who started from @t would start from now. NULL: its image is gone,
+ * or it is another node's.
+ */
+static const struct image *id_now(struct engine *e, const struct template *t,
+				  char ret[OBJECT_ID_SIZE])
+{
+	const struct image *image = image_now(e, t);
+
+	if (!image || template_is_foreign(t))
+		return NULL;
+	template_id(e, image->digest, t->row.cpu, t->row.memory_mib,
+		    disk_for(image, t->row.disk_mib), ret);
+	return image;
+}
+
 bool template_is_current(struct engine *e, const struct template *t)
 {
-	const struct image *image = image_by_digest(e->images,
-						    t->row.image_digest);
 	char id[OBJECT_ID_SIZE];
 
-	if (!image)
-		return false;
-	template_id(e, t->row.image_digest, t->row.cpu, t->row.memory_mib,
-		    t->row.disk_mib, id);
-	return !strcmp(id, t->row.id);
+	return id_now(e, t, id) && !strcmp(id, t->row.id);
+}
+
+bool template_is_idle(struct engine *e, const struct template *t)
+{
+	return loop_wall_ms() - t->row.used_ms >=
+	       (int64_t)e->config->pool_idle_ms;
+}
+
+bool template_has_heir(struct engine *e, const struct template *t)
+{
+	char id[OBJECT_ID_SIZE];
+
+	return e->config->pool_min && e->config->templates &&
+	       e->hv->info.clones_work && !t->building &&
+	       !template_is_idle(e, t) && id_now(e, t, id) &&
+	       strcmp(id, t->row.id) != 0;
 }
 
 uint32_t template_users(struct engine *e, const char *id)
@@ -122,6 +173,13 @@ static void tell_wanting(struct template *t, const char *id)
 		w->fn(id, w->arg);
 		free(w);
 	}
+}
+
+/* It is only built to be there when somebody comes. */
+static bool nobody_waits(const struct template *t)
+{
+	return t->ahead && list_empty(&t->wanting) &&
+	       list_empty(&t->building->calls);
 }
 
 /* ---- building ---- */
@@ -222,7 +280,9 @@ static void build_commit(struct task *t)
 	engine_path(e, "templates", tpl->row.id, dir, sizeof(dir));
 	if (template_size(dir, &tpl->row.size_bytes, NULL) < 0)
 		tpl->row.size_bytes = 0;
-	tpl->row.created_ms = tpl->row.used_ms = loop_wall_ms();
+	tpl->row.created_ms = loop_wall_ms();
+	/* Ahead: its use is what it inherits. */
+	tpl->row.used_ms = nobody_waits(tpl) ? 0 : tpl->row.created_ms;
 	snprintf(took, sizeof(took), "%llu",
 		 (unsigned long long)(loop_now_ms() - t->began_ms));
 	store_begin(e->store);
@@ -239,22 +299,47 @@ static void build_commit(struct task *t)
 		task_next(t);
 }
 
+/* Or it was given up for who needs it more. */
+static bool no_room(const struct error *err)
+{
+	return err->code == ERR_LIMIT || err->code == ERR_CANCELLED;
+}
+
+/* What was to inherit by @id could not be built: not again at once. */
+static void put_off(struct engine *e, const char *id, const struct error *err)
+{
+	uint64_t wait = no_room(err) ? ROOM_RETRY_MS : AHEAD_RETRY_MS;
+	char now[OBJECT_ID_SIZE];
+
+	list_for_each(&e->templates, t, struct template, link)
+		if (id_now(e, t, now) && !strcmp(now, id))
+			t->retry_ms = loop_now_ms() + wait;
+}
+
 static void build_ended(struct task *t, const struct error *err)
 {
 	struct engine *e = t->engine;
 	struct template *tpl = t->data;
 	struct quota_share share = { tpl->row.cpu, tpl->row.memory_mib,
 				     tpl->row.disk_mib };
+	bool ahead = tpl->ahead;
 
 	tpl->building = NULL;
+	tpl->ahead = false;
 	tpl->progress = sd_event_source_disable_unref(tpl->progress);
 	if (err) {
-		log_warn("template of '%s' (%u vCPUs, %u MiB): %s",
-			 tpl->row.image, tpl->row.cpu, tpl->row.memory_mib,
-			 err->msg);
+		log_line(ahead && no_room(err) ? LOG_LEVEL_DEBUG :
+						 LOG_LEVEL_WARN,
+			 NULL, "template of '%s' (%u vCPUs, %u MiB): %s",
+		       tpl->row.image, tpl->row.cpu, tpl->row.memory_mib,
+		       err->msg);
 		task_fail_calls(t, err);
 		tell_wanting(tpl, "");
+		if (ahead)
+			put_off(e, tpl->row.id, err);
 		template_free(tpl);
+		if (ahead)
+			pool_built(e);
 		return;
 	}
 	log_info("template '%s' of '%s': built (%llu ms)", tpl->row.id,
@@ -265,6 +350,8 @@ static void build_ended(struct task *t, const struct error *err)
 	list_for_each(&t->calls, call, struct call, wait)
 		call_send(call);
 	tell_wanting(tpl, tpl->row.id);
+	if (ahead)
+		pool_built(e);
 	pool_refill(e);
 }
 
@@ -344,19 +431,6 @@ static struct template *begin(struct engine *e, const char *id,
 	    sizeof(t->guest.nonce))
 		abort();
 	return tpl;
-}
-
-/* That of most sandboxes, so that their file system need not grow when they
- * start; for smaller ones the smallest, as it cannot shrink.
- */
-static uint32_t disk_for(const struct image *image, uint32_t disk_mib)
-{
-	uint32_t least = disk_mib < SPEC_DISK_DEFAULT_MIB ?
-				 SPEC_DISK_MIN_MIB :
-				 SPEC_DISK_DEFAULT_MIB;
-	uint64_t mib = (image->size_bytes + (1u << 20) - 1) >> 20;
-
-	return mib > least ? (uint32_t)mib : least;
 }
 
 /* The template for this, which is being built if it was not there. */
@@ -440,6 +514,66 @@ int templates_build(struct engine *e, const struct image *image, uint32_t cpu,
 	if (begun)
 		task_run(tpl->building);
 	return 0;
+}
+
+/* ---- when templates change ---- */
+
+/* From one that new sandboxes no longer start from. */
+static void inherit(struct engine *e, struct template *heir,
+		    struct template *old)
+{
+	struct error err;
+
+	if (heir->row.used_ms < old->row.used_ms)
+		heir->row.used_ms = old->row.used_ms;
+	old->row.used_ms = 0;
+	store_begin(e->store);
+	store_template_put(e->store, &heir->row);
+	store_template_put(e->store, &old->row);
+	if (store_commit(e->store, &err) < 0)
+		log_warn("template '%s': %s", heir->row.id, err.msg);
+}
+
+struct template *templates_without_heir(struct engine *e)
+{
+	struct template *want = NULL;
+	char id[OBJECT_ID_SIZE];
+
+	list_for_each(&e->templates, t, struct template, link) {
+		struct template *heir;
+
+		if (!template_has_heir(e, t) || !id_now(e, t, id))
+			continue;
+		heir = template_find(e, id);
+		if (heir && !heir->building)
+			inherit(e, heir, t);
+		else if (!heir && loop_now_ms() >= t->retry_ms &&
+			 (!want || want->row.used_ms < t->row.used_ms))
+			want = t;
+	}
+	return want;
+}
+
+void templates_build_heir(struct engine *e, const struct template *old)
+{
+	char id[OBJECT_ID_SIZE];
+	const struct image *image = id_now(e, old, id);
+	struct template *tpl;
+
+	tpl = begin(e, id, image->name, image->digest, old->row.cpu,
+		    old->row.memory_mib, disk_for(image, old->row.disk_mib));
+	tpl->ahead = true;
+	log_info("template '%s' of '%s': being built, as '%s' is of another "
+		 "image, kernel or QEMU",
+		 id, image->name, old->row.id);
+	task_run(tpl->building);
+}
+
+void templates_stop_ahead(struct engine *e)
+{
+	list_for_each(&e->templates, t, struct template, link)
+		if (t->building && nobody_waits(t))
+			task_cancel(t->building);
 }
 
 int templates_remove(struct engine *e, const char *id, struct call *call,

@@ -4,9 +4,13 @@
  * A template's id follows from all that it depends on (image, size, QEMU,
  * kernel and its command line, accelerator, CPU): when any of that changes,
  * another one is needed and made, and the old one stays for those that stand on
- * it. One that came with an imported snapshot has an id that nothing here leads
- * to: what another node put into its memory reaches no sandbox but those of
- * that snapshot. The files are the hypervisor's (template.h).
+ * it. Where pools are kept, the heir of one that was used lately is built before
+ * anybody asks, and inherits when it was used: the old one is the first to go
+ * when room is needed.
+ *
+ * One that came with an imported snapshot has an id that nothing here leads to:
+ * what another node put into its memory reaches no sandbox but those of that
+ * snapshot. The files are the hypervisor's (template.h).
  */
 #ifndef ENGINE_TEMPLATES_H
 #define ENGINE_TEMPLATES_H
@@ -30,13 +34,17 @@ struct task;
 /**
  * struct template - One of them
  * @building:	The task that makes it; NULL: it is ready
+ * @ahead:	Being built before anybody asked, for the pool
+ * @retry_ms:	Its heir is not built before; monotonic
  */
 struct template {
 	struct list link;
 	struct template_row row;
 	struct task *building;
 	struct list wanting; /* who waits for it */
-	unsigned int pins;   /* imports that may come to stand on it */
+	bool ahead;
+	uint64_t retry_ms;
+	unsigned int pins; /* imports that may come to stand on it */
 	sd_event_source *progress; /* tells who asked for it how far it is */
 };
 
@@ -55,12 +63,25 @@ int templates_remove(struct engine *e, const char *id, struct call *call,
 struct template *template_find(struct engine *e, const char *id);
 /* Sandboxes and snapshots that stand on it. */
 uint32_t template_users(struct engine *e, const char *id);
-/* What new sandboxes of its image and size would start from. */
+/* What new sandboxes of its image's name and size would start from. */
 bool template_is_current(struct engine *e, const struct template *t);
 /* Another node's: only what was imported with it starts from it. */
 bool template_is_foreign(const struct template *t);
+/* Not used for [pool] idle. */
+bool template_is_idle(struct engine *e, const struct template *t);
+/* It was used lately and is no longer current: what is has a pool to fill. */
+bool template_has_heir(struct engine *e, const struct template *t);
 /* It does not verify: no new clones of it. */
 void template_spoiled(struct engine *e, const char *id);
+
+/* Of those whose heir is to be built, the one used last; NULL: none. Heirs that
+ * are there count as used when the old one was, and that as never.
+ */
+struct template *templates_without_heir(struct engine *e);
+/* While nobody waits for it; pool_built() follows. */
+void templates_build_heir(struct engine *e, const struct template *old);
+/* What is built for the pool alone is given up. */
+void templates_stop_ahead(struct engine *e);
 
 /* From the database, at start. */
 void template_restore(struct engine *e, const struct template_row *row);

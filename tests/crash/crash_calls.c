@@ -262,6 +262,16 @@ static bool know(char *const *a)
 	return true;
 }
 
+static bool kernel(char *const *a)
+{
+	_cleanup_free_ char *path = xasprintf("%s/kernel", node.dir);
+	struct error err;
+
+	if (fd_replace_file(AT_FDCWD, path, a[0], strlen(a[0]), 0600, &err) < 0)
+		broken("%s", err.msg);
+	return true;
+}
+
 static bool remove_template_id(const char *id, const char *request)
 {
 	NODE(RemoveTemplate, REMOVE_TEMPLATE);
@@ -391,7 +401,8 @@ static bool end(char *const *a)
 	for (bool again = true; again;) {
 		again = false;
 		list_for_each (&node.e->templates, t, struct template, link) {
-			if (t->row.cpu == 2 && t->row.memory_mib == 2048)
+			if (t->row.cpu == 2 && t->row.memory_mib == 2048 &&
+			    template_is_current(node.e, t))
 				continue;
 			ok = remove_template_id(t->row.id, NULL) && ok;
 			again = ok;
@@ -423,6 +434,7 @@ static const struct {
 	{ "close", close_port },
 	{ "template", build },
 	{ "know", know },
+	{ "kernel", kernel },
 	{ "import", import },
 	{ "rmtemplate", remove_template },
 	{ "rmimage", remove_image },

@@ -19,6 +19,8 @@
 #include "mark.h"
 
 #include "../unit/fakes.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/config.h"
@@ -30,6 +32,7 @@
 #include "engine/templates.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +99,19 @@ static struct config *configure(void)
 	return config;
 }
 
+/* What "kernel" said last: another one makes other templates. */
+static const char *kernel_version(void)
+{
+	_cleanup_free_ char *path = xasprintf("%s/kernel", node.dir);
+	_cleanup_free_ char *text = NULL;
+	static char version[32];
+
+	if (fd_read_file(AT_FDCWD, path, sizeof(version) - 1, &text, NULL) < 0)
+		return "crash-1";
+	snprintf(version, sizeof(version), "%s", text);
+	return version;
+}
+
 void node_start(void)
 {
 	char *virtd = getenv("CRASH_VIRTD");
@@ -110,7 +126,7 @@ void node_start(void)
 		.kernel = "/boot/kernel",
 		.initrd = "/boot/initrd",
 		.cmdline = "quiet",
-		.kernel_version = "crash-1",
+		.kernel_version = kernel_version(),
 		.state_dir = state,
 		.gid = 699999,
 		.workers = 2,

@@ -22,6 +22,7 @@ import argparse
 import errno
 import fnmatch
 import os
+import pathlib
 import random
 import re
 import shutil
@@ -86,6 +87,10 @@ OPERATIONS = {
     "pool": dict(config="min = 1\n", before=["create a r0"],
                  op="create b r1", wait=["pool 1"], live=2,
                  after=["settle"]),
+    # A start under another kernel, which makes template and clone anew.
+    "pool-kernel": dict(config="min = 1\n",
+                        before=["create a r0", "pool 1", "kernel crash-2"],
+                        op=None, live=1, after=["pool 1", "kernel crash-1"]),
     "import": dict(op="import extra r1", live=0, after=[]),
     "rmimage": dict(before=["import extra"], op="rmimage extra r1", live=0,
                     after=[]),
@@ -187,6 +192,7 @@ class Node:
 
     def reset(self):
         shutil.rmtree(f"{self.dir}/state", ignore_errors=True)
+        pathlib.Path(self.dir, "kernel").unlink(missing_ok=True)
         sh("cp", "-a", "--sparse=always", self.gold, f"{self.dir}/state")
 
     def run(self, steps, config=None, point=None):

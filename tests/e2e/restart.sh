@@ -39,6 +39,39 @@ test_a_paused_sandbox_survives_a_killed_daemon() {
     expect kept "$("$ctl" exec "$id" -- cat /root/f)"
 }
 
+# has_clone WANT OLD - one of a template that is OLD (same) or not (other)
+has_clone() {
+    "$ctl" --json template list | python3 -c '
+import json, sys
+sys.exit(not any(t.get("poolReady") and (t["id"] == sys.argv[2]) == (sys.argv[1] == "same")
+                 for t in json.load(sys.stdin)))' "$1" "$2"
+}
+
+test_another_kernel_has_template_and_clones_before_anybody_asks() {
+    local version=$state/kernel/version old rc=0
+    "$ctl" --json node | grep -q '"snapshotMechanism": *"clone"' || skip "this node clones no guests"
+    create --memory 2048
+    old=$("$ctl" --json get "$id" | json template)
+    wait_for 60 has_clone same "$old"
+    cp -p "$version" "$work/version"
+    {
+        sed 1s/$/-e2e/ "$work/version" >"$version" && touch -r "$work/version" "$version" &&
+            "$top/scripts/node" restart --state "$NODE_STATE" >/dev/null 2>&1 &&
+            wait_for 90 has_clone other "$old" && ! has_clone same "$old"
+    } || rc=1
+    create --memory 2048
+    expect pool "$("$ctl" --json get "$id" | json startKind)" || rc=2
+    [ "$("$ctl" --json get "$id" | json template)" != "$old" ] || rc=3
+    expect well "$("$ctl" exec "$id" -- echo well)" || rc=4
+    # And back, to what is there.
+    cp -p "$work/version" "$version"
+    "$top/scripts/node" restart --state "$NODE_STATE" >/dev/null 2>&1
+    node_status
+    wait_for 60 has_clone same "$old" || rc=5
+    ! has_clone other "$old" || rc=6
+    expect 0 "$rc"
+}
+
 # As `systemctl reload` does it.
 test_a_reload_takes_what_may_change_and_refuses_what_is_wrong() {
     local conf=$NODE_STATE/sandboxd.conf.d/90-e2e.conf rc=0

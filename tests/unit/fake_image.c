@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fake_image.c - image.h with one image, "debian:12" */
+/* fake_image.c - image.h with one image, "debian:12", and what may replace it */
 #include "fakes.h"
 
 #include "base/error.h"
@@ -11,6 +11,16 @@ static const struct image only = { .name = "debian:12",
 				   .disk = "/nonexistent",
 				   .source = "recipe",
 				   .size_bytes = 1 << 20 };
+static const struct image newer = { .name = "debian:12",
+				    .digest = "sha256:2",
+				    .disk = "/nonexistent",
+				    .source = "recipe",
+				    .size_bytes = 1 << 20 };
+
+static const struct image *now(void)
+{
+	return world.image_replaced ? &newer : &only;
+}
 
 int image_store_open(const struct image_store_config *config, struct loop *loop,
 		     struct job_pool *jobs, struct image_store **ret,
@@ -32,13 +42,15 @@ struct image_store *image_store_free(struct image_store *store)
 const struct image *image_by_name(struct image_store *store, const char *name)
 {
 	(void)store;
-	return strcmp(name, only.name) ? NULL : &only;
+	return strcmp(name, only.name) ? NULL : now();
 }
 
 const struct image *image_by_digest(struct image_store *store,
 				    const char *digest)
 {
 	(void)store;
+	if (!strcmp(digest, now()->digest))
+		return now();
 	return strcmp(digest, only.digest) ? NULL : &only;
 }
 
@@ -52,7 +64,7 @@ const struct image *image_at(struct image_store *store, size_t i)
 {
 	(void)store;
 	(void)i;
-	return &only;
+	return now();
 }
 
 int image_remove(struct image_store *store, const char *name,
@@ -60,7 +72,7 @@ int image_remove(struct image_store *store, const char *name,
 {
 	(void)store;
 	(void)name;
-	if (in_use(only.digest, arg))
+	if (in_use(now()->digest, arg))
 		return err_set(err, ERR_CONFLICT, "in use");
 	return 0;
 }

@@ -44,6 +44,7 @@ struct fake_world {
 	bool hv_hangs; /* life is UNKNOWN, all else ERR_UNAVAILABLE */
 	bool destroy_fails;
 	const char *cpu_model; /* of the host */
+	bool image_replaced; /* the name means another: "sha256:2" */
 	bool cpu_busy; /* guests use their CPUs */
 	int user_cpu;	 /* what agents say: 0 unknown, 1 idle, 2 busy */
 	_Atomic bool long_chains, merge_hangs; /* of snapshots' disks */

@@ -8,11 +8,15 @@
 
 #include "base/loop.h"
 #include "base/mem.h"
+#include "engine/image_use.h"
 #include "engine/pool.h"
+#include "engine/task.h"
+#include "engine/templates.h"
 #include "engine_rig.h"
 #include "parcel_sample.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -72,6 +76,11 @@ static void clones_wait_until_the_hypervisor_is_there(void **state)
 	assert_nothing_but(2, 0);
 }
 
+static void stopped(void *arg)
+{
+	*(bool *)arg = true;
+}
+
 static void a_clone_that_does_not_start_costs_only_time(void **state)
 {
 	(void)state;
@@ -102,26 +111,274 @@ static void creates_share_the_building_of_a_template(void **state)
 	assert_int_equal(fake_hv_count(), 3);
 }
 
-static void another_cpu_needs_templates_and_clones_of_its_own(void **state)
+/* A node with these lines in [pool], one sandbox "a", and a clone that waits. */
+static void start_with_clone(const char *pool)
 {
-	(void)state;
 	rig_stop();
-	strcpy(rig.settings, "[pool]\nmin = 1\nrefill = 0\n");
+	snprintf(rig.settings, sizeof(rig.settings),
+		 "[pool]\nmin = 1\nrefill = 0\n%s", pool);
 	rig_start();
 	assert_true(rig_create("a"));
-	while (pool_ready(rig.e, NULL) < 1)
-		rig_tick();
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	rig_settle();
+}
+
+/* Housekeeping would, in its time. */
+static void look_again(void)
+{
+	rig.e->pool_taken_ms = 0;
+	images_tidy(rig.e);
+	pool_trim(rig.e);
+	pool_refill(rig.e);
+}
+
+static struct template *current_template(void)
+{
+	list_for_each(&rig.e->templates, t, struct template, link)
+		if (!t->building && template_is_current(rig.e, t))
+			return t;
+	return NULL;
+}
+
+static struct template *building(void)
+{
+	list_for_each(&rig.e->templates, t, struct template, link)
+		if (t->building)
+			return t;
+	return NULL;
+}
+
+static void
+another_cpu_has_templates_and_clones_before_anybody_asks(void **state)
+{
+	(void)state;
+	start_with_clone("");
 	rig_stop();
 	world.cpu_model = "another";
 	rig_start();
-	rig_settle();
-	assert_int_equal(pool_ready(rig.e, NULL), 0);
-	assert_true(rig_create("b"));
+	rig_until(pool_ready(rig.e, NULL) == 1);
 	rig_settle();
 	assert_int_equal(rig_files("templates"), 2);
-	while (pool_ready(rig.e, NULL) < 1)
+	assert_nothing_but(2, 0);
+	assert_true(rig_create("b"));
+	assert_string_equal(
+		sandbox_find(&rig.e->sandboxes, "b")->row.start_kind, "pool");
+	assert_string_equal(
+		sandbox_find(&rig.e->sandboxes, "b")->row.template_id,
+		current_template()->row.id);
+	/* And back. */
+	rig_stop();
+	world.cpu_model = NULL;
+	rig_start();
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	rig_settle();
+	assert_int_equal(rig_files("templates"), 2);
+	assert_nothing_but(3, 0);
+}
+
+static void a_new_template_has_the_use_of_the_old_one(void **state)
+{
+	struct template *old, *heir;
+	int64_t used;
+
+	(void)state;
+	start_with_clone("");
+	old = current_template();
+	used = old->row.used_ms -= 1000000;
+	world.image_replaced = true;
+	look_again();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	heir = current_template();
+	assert_ptr_not_equal(heir, old);
+	assert_string_equal(heir->row.image_digest, "sha256:2");
+	assert_int_equal(heir->row.used_ms, used);
+	assert_int_equal(old->row.used_ms, 0);
+	/* Who removes it does not get it again. */
+	pool_empty(rig.e);
+	assert_int_equal(templates_remove(rig.e, heir->row.id, NULL, NULL), 0);
+	rig_settle();
+	look_again();
+	rig_settle();
+	assert_null(current_template());
+	assert_int_equal(rig_files("templates"), 1);
+}
+
+static void a_replaced_template_stays_until_there_is_another(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	assert_true(rig_terminate("a"));
+	rig_settle();
+	world.image_replaced = true;
+	rig.e->draining = true;
+	look_again();
+	assert_int_equal(rig_files("templates"), 1);
+	rig.e->draining = false;
+	look_again();
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	images_tidy(rig.e);
+	rig_settle();
+	rig_until(rig_files("templates") == 1);
+	assert_non_null(current_template());
+	assert_nothing_but(1, 0);
+}
+
+static void what_was_not_used_lately_is_not_built_again(void **state)
+{
+	(void)state;
+	start_with_clone("idle = 1h\n");
+	current_template()->row.used_ms -= 3600001;
+	world.image_replaced = true;
+	look_again();
+	rig_settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	assert_null(current_template());
+	assert_null(building());
+	assert_nothing_but(1, 0);
+}
+
+static void no_template_is_built_ahead_where_nothing_waits_on_it(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	world.image_replaced = true;
+	rig.e->draining = true;
+	look_again();
+	assert_null(building());
+	rig.e->draining = false;
+	rig.e->pressure.memory = PRESSURE_LOW;
+	look_again();
+	assert_null(building());
+	rig.e->pressure.memory = PRESSURE_NONE;
+	rig.e->config->pool_min = 0;
+	look_again();
+	assert_null(building());
+	rig.e->config->pool_min = 1;
+	look_again();
+	assert_non_null(building());
+	/* It goes when the node is to be empty. */
+	rig.e->draining = true;
+	pool_empty(rig.e);
+	rig_settle();
+	assert_null(building());
+	assert_int_equal(rig_files("templates"), 1);
+	assert_nothing_but(1, 0);
+}
+
+static void a_build_ahead_waits_while_somebody_waits(void **state)
+{
+	NODE(CreateSandbox, CREATE_SANDBOX);
+	uint64_t asked;
+
+	(void)state;
+	start_with_clone("");
+	world.image_replaced = true;
+	/* Of another size. */
+	m.image = (char *)(uintptr_t) "debian:12";
+	asked = rig_ask("CreateSandbox", &m.base);
+	look_again();
+	assert_non_null(building());
+	assert_false(building()->ahead);
+	while (!world.answered[asked]) {
+		struct template *t = building();
+
+		assert_true(!t || !t->ahead);
 		rig_tick();
+	}
+	assert_int_equal(world.answered[asked], 1);
+	rig_until(pool_ready(rig.e, NULL) == 2);
+	rig_settle();
+	assert_int_equal(rig_files("templates"), 3);
+}
+
+static void who_asks_while_it_is_built_ahead_waits_for_it(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	world.image_replaced = true;
+	look_again();
+	assert_non_null(building());
+	assert_true(rig_create("b"));
+	assert_string_equal(
+		sandbox_find(&rig.e->sandboxes, "b")->row.start_kind,
+		"template");
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	rig_settle();
+	assert_int_equal(rig_files("templates"), 2);
+	assert_nothing_but(3, 0);
+	assert_true(loop_wall_ms() - current_template()->row.used_ms < 60000);
+}
+
+static void
+a_template_that_cannot_be_built_ahead_is_not_tried_at_once(void **state)
+{
+	unsigned int before;
+
+	(void)state;
+	start_with_clone("");
+	world.image_replaced = true;
+	world.fail_op = "capture";
+	look_again();
+	assert_non_null(building());
+	rig_settle();
+	assert_null(building());
+	before = world.calls;
+	look_again();
+	rig_settle();
+	assert_null(building());
+	assert_int_equal(world.calls, before);
+	/* Who asks has it built. */
+	world.fail_op = NULL;
+	assert_true(rig_create("b"));
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	assert_nothing_but(3, 0);
+}
+
+static void a_stop_does_not_wait_for_what_is_built_ahead(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	world.image_replaced = true;
+	look_again();
+	assert_non_null(building());
+	engine_close(rig.e, stopped, &rig.dead);
+	assert_true(building()->building->cancelled);
+	rig_until(rig.dead);
+	rig.dead = false;
+	assert_int_equal(rig_files("templates"), 1);
+	assert_int_equal(fake_hv_count(), 1);
+}
+
+static void clones_follow_the_configuration(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	rig.e->config->pool_min = 3;
+	engine_reloaded(rig.e);
+	rig_until(pool_ready(rig.e, NULL) == 3);
+	rig_settle();
+	assert_nothing_but(4, 0);
+	rig.e->config->pool_min = 1;
+	engine_reloaded(rig.e);
+	rig_settle();
 	assert_int_equal(pool_ready(rig.e, NULL), 1);
+	rig_until(fake_hv_count() == 2);
+	rig.e->config->pool_min = 0;
+	engine_reloaded(rig.e);
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	rig_until(fake_hv_count() == 1);
+	rig_until(rig_files("guests") == 1);
+	assert_nothing_but(1, 0);
+}
+
+static void clones_of_what_is_no_longer_used_go(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	current_template()->row.used_ms -= 3600001;
+	look_again();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
 }
 
 /* Import the sample; what is said of it is in the world's answer_err. */
@@ -242,7 +499,17 @@ int main(int argc, char **argv)
 		T(clones_wait_until_the_hypervisor_is_there),
 		T(a_clone_that_does_not_start_costs_only_time),
 		T(creates_share_the_building_of_a_template),
-		T(another_cpu_needs_templates_and_clones_of_its_own),
+		T(another_cpu_has_templates_and_clones_before_anybody_asks),
+		T(a_new_template_has_the_use_of_the_old_one),
+		T(a_replaced_template_stays_until_there_is_another),
+		T(what_was_not_used_lately_is_not_built_again),
+		T(no_template_is_built_ahead_where_nothing_waits_on_it),
+		T(a_build_ahead_waits_while_somebody_waits),
+		T(who_asks_while_it_is_built_ahead_waits_for_it),
+		T(a_template_that_cannot_be_built_ahead_is_not_tried_at_once),
+		T(a_stop_does_not_wait_for_what_is_built_ahead),
+		T(clones_follow_the_configuration),
+		T(clones_of_what_is_no_longer_used_go),
 		T(snapshots_of_other_hosts_are_refused_by_what_differs),
 		T(a_node_that_cannot_clone_boots_cold_and_says_so),
 	};
