@@ -3,7 +3,8 @@
  *
  * Out of memory ends the process: the supervisor starts it again, guests
  * outlive it and state is on disk. Sizes that a peer chooses are bounded by a
- * named limit before they get here.
+ * named limit before they get here. In the engine that holds for its libraries
+ * too (mem_libs.c).
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H

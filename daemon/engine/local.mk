@@ -84,5 +84,6 @@ libengine_a_SOURCES += \
 	%D%/webhook.c %D%/webhook.h
 
 sbin_PROGRAMS += sandboxd
-sandboxd_SOURCES = %D%/main.c
+# With a malloc() that does not return without memory.
+sandboxd_SOURCES = %D%/main.c daemon/base/mem_libs.c
 sandboxd_LDADD = $(ENGINE_LIBS)

@@ -15,6 +15,7 @@
  * pool N, taps (none left but those that stand ready), census.
  */
 #include "crash_node.h"
+#include "alloc_fault.h"
 #include "fake_virt.h"
 #include "mark.h"
 
@@ -329,9 +330,9 @@ static bool run_step(const char *name, char *const *a)
 	else if (!strcmp(name, "settle"))
 		node_settle();
 	else if (!strcmp(name, "mark"))
-		crash_mark(1);
+		crash_mark(1), alloc_fault_begin();
 	else if (!strcmp(name, "unmark"))
-		crash_mark(0);
+		crash_mark(0), alloc_fault_end();
 	else if (!strcmp(name, "restart"))
 		node_stop(), node_start(), node_settle();
 	else if (!strcmp(name, "fault") && a[0] && a[1])

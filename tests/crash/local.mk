@@ -9,9 +9,13 @@ tests_crash_fake_virtd_CFLAGS = $(AM_CFLAGS) $(LIBVIRT_CFLAGS) $(JSONC_CFLAGS)
 tests_crash_fake_virtd_LDADD = $(JSONC_LIBS)
 tests_crash_crash_node_SOURCES = %D%/crash_node.c %D%/crash_node.h \
 	%D%/crash_calls.c %D%/crash_check.c %D%/fake_virt.c %D%/fake_virt.h \
-	%D%/mark.h tests/unit/fakes.h tests/unit/fake_front.c \
+	%D%/mark.h %D%/alloc_fault.c %D%/alloc_fault.h \
+	daemon/base/mem_libs.c tests/unit/fakes.h tests/unit/fake_front.c \
 	tests/unit/fake_world.c
 tests_crash_crash_node_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) \
 	$(LIBVIRT_CFLAGS) $(PROTOBUF_C_CFLAGS)
+# Its malloc() is the daemon's; the C library's, below it, fails as told.
+tests_crash_crash_node_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=__libc_malloc \
+	-Wl,--wrap=__libc_calloc -Wl,--wrap=__libc_realloc
 tests_crash_crash_node_LDADD = $(ENGINE_LIBS) $(SQLITE_LIBS)
-EXTRA_DIST += %D%/run.py %D%/run.sh
+EXTRA_DIST += %D%/alloc.py %D%/run.py %D%/run.sh

@@ -11,7 +11,9 @@ is answered as it was, or done now, and the same again; use what survived; end
 all of it; and see that the census equals that of a node where nothing happened.
 Faults are the same without the kill: the n-th write finds the disk full or
 broken, the n-th netlink message is refused, the n-th request to libvirt fails
-in one of five ways.
+in one of five ways, or an allocation gets no memory (alloc_fault.c). These are
+told apart by the calls that led there: of each such way the first and the last
+fails. A way that another operation goes too is tried once.
 
 Without --all every operation is sampled: the first and last points and some
 between, others in each run. One line an operation:
@@ -32,6 +34,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import alloc
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("BUILD", "."))
@@ -195,29 +199,31 @@ class Node:
         pathlib.Path(self.dir, "kernel").unlink(missing_ok=True)
         sh("cp", "-a", "--sparse=always", self.gold, f"{self.dir}/state")
 
-    def run(self, steps, config=None, point=None):
-        """Output, how it ended, and what crashpoint says of it."""
+    def run(self, steps, config=None, point=None, allocs=None):
+        """Output, how it ended, and what crashpoint or alloc_fault.c tell."""
         env = dict(self.env)
+        if allocs:
+            env["CRASH_ALLOC"] = allocs
         if config:
             env["CRASH_CONFIG"] = config
         command = [f"{TOOLS}/crash_node", self.dir] + steps
-        r, w = os.pipe()
+        told = tempfile.TemporaryFile("w+")
+        w = told.fileno()
         if point is not None:
             command = [f"{TOOLS}/crashpoint"] + list(point) + command
         command = ["bash", "-c", 'exec 3>&$0 "$@"', str(w)] + command
         p = subprocess.Popen(self.enter + command, env=env, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              pass_fds=[w], start_new_session=True)
-        os.close(w)
         try:
             out, err = p.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(p.pid, signal.SIGKILL)
             out, err = p.communicate()
             err += "\nBROKEN: it hangs"
-        with os.fdopen(r) as f:
-            told = f.read().strip()
-        return p.returncode, out, err, told
+        with told:
+            told.seek(0)
+            return p.returncode, out, err, told.read().strip()
 
     def must(self, steps, config=None):
         code, out, err, _ = self.run(steps, config)
@@ -305,17 +311,20 @@ class Operation:
             return None
         hit = told.split(" ", 1)[-1]
         try:
-            code2, out2, err2, _ = node.run(["start"] + self.tail(),
-                                            self.config)
-            if code2:
-                raise Broken(err2.strip()[-900:])
-            self.same_answer(out, out2)
-            if self.config:
-                out2 = node.must(["start", "settle"] + END)
-            compare("the crash", want, node.census(out2))
+            self.again(node, out, want)
         except Broken as e:
             raise Broken(f"killed before {hit}:\n{e}") from None
         return hit
+
+    def again(self, node, first, want):
+        """Started anew after what first was answered: all is well."""
+        code, out, err, _ = node.run(["start"] + self.tail(), self.config)
+        if code:
+            raise Broken(err.strip()[-900:])
+        self.same_answer(first, out)
+        if self.config:
+            out = node.must(["start", "settle"] + END)
+        compare("the crash", want, node.census(out))
 
     def finish(self, node):
         node.start_virtd()
@@ -349,6 +358,43 @@ class Operation:
             raise Broken(f"failed {hit}:\n{e}") from None
         return None if fewer else hit
 
+    def alloc_steps(self):
+        if self.op is None:
+            return ["mark", "start", "settle", "unmark"]
+        return self.before + ["settle", "mark", "?" + self.op, "settle",
+                              "unmark"]
+
+    def count_allocs(self, node, known):
+        node.reset()
+        if self.op is None:
+            node.must(self.before + ["settle"], self.config)
+        code, _, err, told = node.run(self.alloc_steps(), self.config,
+                                      allocs="count")
+        node.start_virtd()
+        if code:
+            raise Broken(err.strip()[-900:])
+        return alloc.Counted(told, known)
+
+    def no_memory(self, node, point, names, want):
+        """One allocation fails: how that ended. Then as after a crash."""
+        node.reset()
+        if self.op is None:
+            node.must(self.before + ["settle"], self.config)
+        code, out, err, told = node.run(self.alloc_steps(), self.config,
+                                        allocs=point)
+        how = alloc.outcome(code, told)
+        if how == alloc.MISSED:
+            self.finish(node)
+            return how
+        hit = names.hit(told) if "hit " in told else "nothing"
+        try:
+            if how is None:
+                raise Broken(f"it ended with {code}: {err.strip()[-900:]}")
+            self.again(node, out, want)
+        except Broken as e:
+            raise Broken(f"{point}: no memory for {hit}:\n{e}") from None
+        return how
+
     def fault_tail(self, virt):
         steps = self.tail()
         if virt == "die":
@@ -380,6 +426,8 @@ class Run:
         self.points = 0
         self.failed = 0
         self.queue = []
+        self.ways = set()
+        self.names = alloc.Names(f"{TOOLS}/crash_node")
 
     def prepare(self, node):
         """The image and the template that all of it starts from."""
@@ -399,7 +447,7 @@ class Run:
         return sorted({1, total} | {1 + int(first + i * stride)
                                     for i in range(some - 1)})
 
-    def enumerate(self, label, node, one, total, some):
+    def enumerate(self, label, node, one, total, some, tell=None):
         """one(k) for each point; tells PASS or FAIL."""
         wrong, done = [], 0
         for k in self.numbers(total, some):
@@ -429,7 +477,8 @@ class Run:
                     for line in text.split("\n"):
                         print("    " + line)
             else:
-                print(f"PASS {label}: {done} points (of {total})")
+                print(f"PASS {label}: " + (tell() if tell else
+                                           f"{done} points (of {total})"))
             sys.stdout.flush()
 
     def count(self, node, op, point):
@@ -456,6 +505,13 @@ class Run:
             total = self.count(node, op, start)
             self.enumerate(label, node, lambda k: op.crash(node, k, want),
                            total, self.args.points)
+        elif kind == "alloc":
+            known = self.ways if self.args.all else set()
+            counted, how = op.count_allocs(node, known), []
+            self.enumerate(label, node, lambda k: how.append(op.no_memory(
+                node, counted.points[k - 1], self.names, want)) or True,
+                           len(counted.points), FAULT_POINTS,
+                           lambda: alloc.summary(counted, how))
         elif kind in FAULTS:
             code, which = FAULTS[kind]
             point = lambda k: ["--fail", f"{k}:{code}:{which}"]
@@ -517,12 +573,12 @@ class Run:
                   f"PASS damage/{part}: {len(offsets)} bits (of {size} bytes)")
 
     def fill(self):
-        kinds = ["kill"] + list(FAULTS) + VIRT_FAULTS
+        kinds = ["kill"] + list(FAULTS) + ["alloc"] + VIRT_FAULTS
         for kind in kinds:
             for name, spec in OPERATIONS.items():
                 label = (f"crash/{name}" if kind == "kill"
                          else f"fault/{kind}/{name}")
-                if spec["op"] is None and kind != "kill":
+                if spec["op"] is None and kind not in ("kill", "alloc"):
                     continue
                 if not self.args.pattern or any(
                         fnmatch.fnmatch(label, p)
