@@ -18,6 +18,12 @@
  * file, which all clones share. No page merging: it tells guests apart by
  * timing. The console goes to a ring in QEMU: it cannot grow.
  *
+ * A guest's flushes end in the host's page cache (cache='unsafe'). Its layer is
+ * worth something only while its QEMU lives: after a crash of the host a
+ * sandbox goes on from its last snapshot, or not at all. Who saves stops QEMU,
+ * which writes back what it holds of the layer, and syncs the file itself
+ * (disk_seal()).
+ *
  * Of a QEMU that can say which CPU features it lacks (cpu-unavailable-features)
  * libvirt reads each property of the CPU by a question of its own, 400 of them,
  * two thirds of the time that a start takes. With that capability taken away it
@@ -99,7 +105,7 @@ static bool put_source(FILE *f, const char *path)
 static bool put_disk(FILE *f, const struct hv_xml_options *opt)
 {
 	fputs("    <disk type='file' device='disk'>\n"
-	      "      <driver name='qemu' type='qcow2' cache='writeback' "
+	      "      <driver name='qemu' type='qcow2' cache='unsafe' "
 	      "error_policy='report' discard='unmap'/>\n      ",
 	      f);
 	if (!put_source(f, opt->layers[0]))
