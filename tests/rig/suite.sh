@@ -192,26 +192,106 @@ goes_on()
 }
 check "what went on goes on" goes_on
 
+main_pid() { $rig run systemctl show -P MainPID sandboxd; }
 restart()
 {
 	$rig run systemctl restart sandboxd && within 120 $ctl node
 }
 killed()
 {
-	pid=$($rig run systemctl show -P MainPID sandboxd) &&
-		$rig run kill -9 "$pid" && within 120 is_another "$pid" &&
-		within 120 $ctl node
+	pid=$(main_pid) && $rig run kill -9 "$pid" &&
+		within 120 is_another "$pid" && within 120 $ctl node
 }
 is_another()
 {
-	new=$($rig run systemctl show -P MainPID sandboxd) &&
-		[ "$new" != 0 ] && [ "$new" != "$1" ]
+	new=$(main_pid) && [ "$new" != 0 ] && [ "$new" != "$1" ]
 }
+
+# Settings of its own: $1 in [limits].
+conf=/etc/sandboxd/sandboxd.conf.d/z-suite.conf
+reload()
+{
+	$rig run "printf '[limits]\n%s\n' '$1' > $conf
+		systemctl reload sandboxd"
+}
+full() { exits 1 $ctl create --image $image --memory 2048 2> "$tmp/full" &&
+	grep -q "RESOURCE_EXHAUSTED" "$tmp/full"; }
+# What may change changes, and nothing else notices.
+reloads()
+{
+	pid=$(main_pid) && reload "sandboxes_max = 1" && within 20 full &&
+		prints 1 field node "" sandboxesMax && prints "$pid" main_pid &&
+		goes_on
+}
+# The one who reloads is told, and the journal says which key.
+reload_fails()
+{
+	pid=$(main_pid)
+	! reload "sandboxes_max = many" || return 1
+	$rig run "journalctl -u sandboxd -n 20 -o cat" | tee "$tmp/journal"
+	grep -q "z-suite.conf:2:.*sandboxes_max" "$tmp/journal" &&
+		prints 1 field node "" sandboxesMax && prints "$pid" main_pid
+}
+# The daemon, when nobody asked before.
+hangup_fails()
+{
+	$rig run "kill -HUP $(main_pid)" && within 20 $rig run \
+		"journalctl MESSAGE_ID=824d3fad0e2c45c9aa4e7ed36b456dd9 -n 1 -o cat |
+			grep 'stays as it was.*sandboxes_max'" &&
+		prints 1 field node "" sandboxesMax
+}
+reloads_back()
+{
+	$rig run "rm $conf && systemctl reload sandboxd" &&
+		within 20 prints 1000 field node "" sandboxesMax
+}
+check "systemctl reload changes a limit" reloads
+check "a wrong value fails the reload" reload_fails
+check "and a SIGHUP" hangup_fails
+check "the limit is back" reloads_back
+
+# journald's fields.
+check "the journal knows lines by sandbox and kind" prints 1 $rig run \
+	"journalctl SANDBOX_ID=$id MESSAGE_ID=09e61ac504b3440095fd0f77f9508da9 -o json |
+		grep -c '\"MESSAGE\":\"sandbox .$id.: PAUSED'"
+
+# Of the watchdog, in a time that a test has.
+sooner=/run/systemd/system/sandboxd.service.d
+$rig run "mkdir -p $sooner && printf '[Service]\nWatchdogSec=4\n' > $sooner/suite.conf &&
+	systemctl daemon-reload"
 check "restart the service" restart
 check "the sandbox is still there" prints x \
 	$ctl exec "$id" -- cat /tmp/tree/sub/file
+hangs()
+{
+	pid=$(main_pid) && $rig run kill -STOP "$pid" &&
+		within 60 is_another "$pid" && within 120 $ctl node &&
+		$rig run journalctl -u sandboxd -n 30 -o cat |
+		grep "Watchdog timeout (limit 4s)"
+}
+check "a daemon that hangs is replaced by the watchdog" hangs
+check "what went on went on" goes_on
+$rig run "rm $sooner/suite.conf && systemctl daemon-reload"
 check "kill -9 of the daemon" killed
 check "and still" prints x $ctl exec "$id" -- cat /tmp/tree/sub/file
+
+qemu_pid() { $rig run "pgrep -f 'qemu-system.*guest=sbx'"; }
+stops()
+{
+	first=$(counted) && pid=$(qemu_pid) &&
+		$rig run "systemctl stop sandboxd && sleep 3 &&
+		! systemctl is-active sandboxd && ! pgrep -x sandboxd-front" &&
+		prints "$pid" qemu_pid && ! $ctl node
+}
+starts()
+{
+	$rig run systemctl start sandboxd && within 120 $ctl node &&
+		prints "$pid" qemu_pid &&
+		prints SANDBOX_STATE_RUNNING field get "$id" state &&
+		[ "$(counted)" -gt $((first + 20)) ]
+}
+check "a stop leaves the guest alone" stops
+check "a start takes it back, and it had gone on" starts
 
 check "terminate" $ctl terminate "$id"
 check "no client certificate, no answer" exits 3 env SANDBOXD_CONNECT= \
