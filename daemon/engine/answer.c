@@ -89,6 +89,8 @@ PbSnapshot *answer_snapshot(struct snapshot_view *view,
 	m->resources = row->spec->resources;
 	m->created_at = answer_time(&view->created, row->created_ms);
 	m->size_bytes = row->size_bytes;
+	if (row->damaged)
+		m->problem = STR(STATE_UNREADABLE);
 	return m;
 }
 

@@ -42,6 +42,8 @@ struct quota;
  * @closing:	New calls are refused, what is under way may end
  * @tasks:	All tasks under way
  * @calls:	Calls of front that have no answer yet
+ * @damaged:	Rows of objects that could not be read at the start: what no row
+ *		knows may be theirs, and stays
  * @recovering:	Sandboxes whose guests have not been looked up yet
  */
 struct engine {
@@ -59,7 +61,7 @@ struct engine {
 	int64_t started_ms;
 	bool stopping, closing, draining, foreign, refilling, hv_up, hv_lost, rebooted,
 		fresh, swept, failed;
-	unsigned int houses;
+	unsigned int houses, damaged, damaged_told;
 	uint64_t trashed;
 	unsigned int recovering;
 	struct sandboxes sandboxes;

@@ -197,10 +197,12 @@ static void look_for_strays(struct fsck *f, int fd, const char *dir,
 	}
 	if (!is_known(f, dir, name))
 		fsck_tell(f, FSCK_STRAY, dir, name,
-			  f->strange ?
-				  "is not in the database, but that is "
-				  "new, empty or another node's: it stays" :
-				  "is not in the database");
+			  "is not in the database%s",
+			  f->strange  ? ", but that is new, empty or another "
+					"node's: it stays" :
+			  f->damaged ? ", or of a row that cannot be read: it "
+				       "stays" :
+				       "");
 }
 
 /* ---- images ---- */

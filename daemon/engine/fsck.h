@@ -41,7 +41,8 @@ const char *fsck_kind_str(enum fsck_kind kind);
  * struct fsck_problem - One
  * @dir, @name:	guests, snapshots, templates, images and what is in it; or
  *		"sandboxes" and an id; "ports" and "ID:PORT"; "requests" and an
- *		id; "taps" or "nftables" and a tap; or "sandboxd.db" and ""
+ *		id; "taps" or "nftables" and a tap; or "sandboxd.db" and "" or
+ *		"TABLE/KEY" of a row
  * @text:	What is wrong, a sentence's end
  * @repaired:	It was, and is no more
  */
@@ -83,12 +84,13 @@ struct fsck_row {
  * struct fsck - One check
  * @strange:	The database is new, empty or another node's: what it does not
  *		know may be somebody's. Nothing may be repaired
+ * @damaged:	Rows cannot be read: what no row knows may be theirs, and stays
  * @running:	A daemon works on the directory: what looks cut off may be on
  *		its way
  */
 struct fsck {
 	const char *state_dir;
-	bool strange, running;
+	bool strange, damaged, running;
 	struct fsck_row *rows;
 	size_t n_rows;
 	struct fsck_report report;
@@ -112,6 +114,13 @@ int fsck_requests(struct fsck *f, struct store *store, int64_t now_ms,
 int fsck_network(struct fsck *f, struct net *net, net_owned_fn owned,
 		 void *owned_arg, bool (*lives)(const char *uuid),
 		 struct error *err);
+/* Rows that cannot be read: the same. */
+int fsck_rows(struct fsck *f, struct store *store, struct error *err);
+/* What fsck_rows() told as @p, gone, and its like of that table; an object stays,
+ * for its own method to remove.
+ */
+int fsck_rows_repair(const struct fsck_problem *p, struct store *store,
+		     struct error *err);
 /* What fsck_network() told as @p, gone. */
 int fsck_network_repair(const struct fsck_problem *p, struct net *net,
 			struct error *err);

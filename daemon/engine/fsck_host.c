@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fsck_host.c - requests, taps and rules against rows: what is not files */
+/* fsck_host.c - rows, requests, taps and rules: what is not files */
 #include "engine/fsck.h"
 
 #include "base/error.h"
+#include "base/mem.h"
 #include "base/str.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define TAP "sbx"
+#define TAP	 "sbx"
+#define ROWS_DIR "sandboxd.db"
 
 /* ---- requests ---- */
 
@@ -33,6 +36,66 @@ int fsck_requests(struct fsck *f, struct store *store, int64_t now_ms,
 {
 	return store_requests_odd(store, now_ms, alive_ms, FSCK_PROBLEMS_MAX,
 				  tell_request, f, err);
+}
+
+/* ---- rows ---- */
+
+static void tell_row(const struct store_damaged *row, void *arg)
+{
+	struct fsck *f = arg;
+	char key[3 * sizeof(row->key)], name[160];
+	bool clone = !strcmp(row->table, "pool");
+	bool port = !strcmp(row->table, "ports");
+
+	f->damaged = f->damaged || (!clone && !port);
+	str_escape(key, sizeof(key), row->key, strlen(row->key));
+	snprintf(name, sizeof(name), "%s/%.140s", row->table, key);
+	fsck_tell(f, row->named ? FSCK_DAMAGED : FSCK_DATABASE, ROWS_DIR, name,
+		  "its row cannot be read: %s",
+		  port	      ? "the port is closed" :
+		  !row->named ? "it is nothing's" :
+		  clone	      ? "the next start ends it" :
+				"it can be removed, and nothing else");
+}
+
+int fsck_rows(struct fsck *f, struct store *store, struct error *err)
+{
+	return store_damaged(store, tell_row, f, err);
+}
+
+/* Those of a table that no method can remove. */
+struct nameless {
+	const char *name; /* TABLE/KEY */
+	struct store_damaged *rows;
+	size_t n;
+};
+
+static void keep_nameless(const struct store_damaged *row, void *arg)
+{
+	struct nameless *n = arg;
+	size_t len = strlen(row->table);
+
+	if (row->named || strncmp(n->name, row->table, len) != 0 ||
+	    n->name[len] != '/')
+		return;
+	n->rows = xrealloc(n->rows, n->n + 1, sizeof(*n->rows));
+	n->rows[n->n++] = *row;
+}
+
+int fsck_rows_repair(const struct fsck_problem *p, struct store *store,
+		     struct error *err)
+{
+	struct nameless nameless = { .name = p->name };
+	int r;
+
+	if (p->kind != FSCK_DATABASE)
+		return err_set(err, ERR_CONFLICT, "kept until it is removed");
+	r = store_damaged(store, keep_nameless, &nameless, err);
+	for (size_t i = 0; i < nameless.n && r == 0; i++)
+		r = store_damaged_remove(store, nameless.rows[i].table,
+					 nameless.rows[i].key, err);
+	free(nameless.rows);
+	return r;
 }
 
 /* ---- the network ---- */

@@ -113,6 +113,8 @@ static int remove_files(struct offline *o, const struct fsck_problem *p,
 	_cleanup_free_ char *path = xasprintf("%s/%s", o->f.state_dir, p->dir);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	if (o->f.damaged && p->kind == FSCK_STRAY)
+		return err_set(err, ERR_CONFLICT, "rows are damaged");
 	if (!strcmp(p->dir, "guests") && p->name[0] != '.' && runs(p->name))
 		return err_set(err, ERR_CONFLICT, "its guest runs");
 	if (fd < 0)
@@ -181,6 +183,8 @@ static int repair_one(struct offline *o, const struct fsck_problem *p,
 {
 	if (!strcmp(p->dir, "requests"))
 		return forget_requests(o, err);
+	if (!strcmp(p->dir, "sandboxd.db") && p->name[0])
+		return fsck_rows_repair(p, o->store, err);
 	if (!strcmp(p->dir, "taps") || !strcmp(p->dir, "nftables"))
 		return fsck_network_repair(p, NULL, err);
 	switch (p->kind) {
@@ -259,7 +263,8 @@ static void check_host(struct offline *o)
 	}
 	o->now_ms = loop_wall_ms();
 	o->alive_ms = store_events_time(o->store);
-	if (fsck_requests(&o->f, o->store, o->now_ms, o->alive_ms, &err) < 0)
+	if (fsck_rows(&o->f, o->store, &err) < 0 ||
+	    fsck_requests(&o->f, o->store, o->now_ms, o->alive_ms, &err) < 0)
 		fsck_tell(&o->f, FSCK_DATABASE, "sandboxd.db", "", "%.200s",
 			  err.msg);
 	if (fsck_network(&o->f, NULL, is_owned, o, runs, &err) < 0)

@@ -59,6 +59,8 @@ static bool is_replaced(struct engine *e, const char *digest)
 
 void images_tidy(struct engine *e)
 {
+	if (e->damaged)
+		return;
 	list_for_each(&e->templates, t, struct template,
 		      link) if (!t->building && !template_users(e, t->row.id) &&
 				(template_is_foreign(t) ||

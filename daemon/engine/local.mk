@@ -20,6 +20,7 @@ libengine_a_SOURCES += \
 	%D%/config.c %D%/config.h \
 	%D%/config_value.c %D%/config_value.h \
 	%D%/daemon.c %D%/daemon.h \
+	%D%/damaged.c %D%/damaged.h \
 	%D%/ended.c %D%/ended.h \
 	%D%/engine.c %D%/engine.h \
 	%D%/event.c %D%/event.h \
@@ -73,7 +74,9 @@ libengine_a_SOURCES += \
 	%D%/slots.c %D%/slots.h \
 	%D%/spec_check.c %D%/spec_check.h \
 	%D%/store.c %D%/store.h \
+	%D%/store_damaged.c \
 	%D%/store_log.c \
+	%D%/store_rows.h \
 	%D%/store_sandbox.c \
 	%D%/store_seal.c %D%/store_seal.h \
 	%D%/store_sql.h \

@@ -33,6 +33,7 @@
 #include "base/mem.h"
 #include "engine/account.h"
 #include "engine/answer.h"
+#include "engine/damaged.h"
 #include "engine/ended.h"
 #include "engine/engine.h"
 #include "engine/event.h"
@@ -142,6 +143,8 @@ static void drop_idle_snapshots(struct engine *e)
 	struct snapshot *last;
 	struct error err;
 
+	if (e->damaged)
+		return;
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link) {
 		last = snapshot_find(e, sb->row.snapshot_id);
 		if (last)
@@ -598,7 +601,8 @@ static void told_clone(struct hv_call *call, int rc, const struct error *err)
 		return;
 	}
 	pool_restore(e, &q->row,
-		     call->life == GUEST_LIFE_STOPPED && !e->rebooted);
+		     call->life == GUEST_LIFE_STOPPED && !e->rebooted &&
+			     !q->row.damaged);
 	clone_question_free(q);
 	decided(e);
 }
@@ -672,10 +676,13 @@ int recover_begin(struct engine *e, struct error *err)
 	    store_snapshots(e->store, take_snapshot, e, err) < 0 ||
 	    store_templates(e->store, take_template, e, err) < 0 ||
 	    store_ports(e->store, take_port, e, err) < 0 ||
-	    store_pool(e->store, take_clone, &clones, err) < 0) {
+	    store_pool(e->store, take_clone, &clones, err) < 0 ||
+	    damaged_tell(e, err) < 0) {
 		free(clones.rows);
 		return -1;
 	}
+	if (e->damaged)
+		damaged_mend(e);
 	net_gather(e->net);
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		if (has_guest(sb) && !e->rebooted)

@@ -68,7 +68,8 @@ static bool is_there(struct engine *e, const struct fsck_problem *p)
 
 static bool is_of_host(const struct fsck_problem *p)
 {
-	return !strcmp(p->dir, "requests") || !strcmp(p->dir, "taps") ||
+	return !strcmp(p->dir, "sandboxd.db") ||
+	       !strcmp(p->dir, "requests") || !strcmp(p->dir, "taps") ||
 	       !strcmp(p->dir, "nftables");
 }
 
@@ -136,6 +137,8 @@ static bool repair_of_host(struct checking *c, const struct fsck_problem *p)
 		store_begin(e->store);
 		store_requests_drop_odd(e->store, c->now_ms, c->now_ms);
 		rc = store_commit(e->store, &err);
+	} else if (!strcmp(p->dir, "sandboxd.db")) {
+		rc = fsck_rows_repair(p, e->store, &err);
 	} else {
 		rc = fsck_network_repair(p, e->net, &err);
 	}
@@ -148,6 +151,8 @@ static bool repair(struct engine *e, const struct fsck_problem *p)
 {
 	struct error err;
 
+	if (p->kind == FSCK_STRAY && e->damaged)
+		return false;
 	if (p->kind == FSCK_STRAY) {
 		log_info("%s/%s: nobody's, is removed", p->dir, p->name);
 		if (!strcmp(p->dir, "guests") &&
@@ -178,7 +183,8 @@ static int check_host(struct checking *c, struct error *err)
 	struct fsck_report *r = &c->f.report;
 
 	c->now_ms = loop_wall_ms();
-	if (fsck_requests(&c->f, e->store, c->now_ms, c->now_ms, err) < 0 ||
+	if (fsck_rows(&c->f, e->store, err) < 0 ||
+	    fsck_requests(&c->f, e->store, c->now_ms, c->now_ms, err) < 0 ||
 	    fsck_network(&c->f, e->net, is_taken, e, should_live, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n && c->repair && !c->f.strange; i++) {

@@ -57,6 +57,11 @@ static size_t find_problems(struct engine *e, char *ret[PROBLEMS_MAX])
 		ret[n++] = xstrdup(err.msg);
 	if (image_count(e->images) == 0)
 		ret[n++] = xstrdup("there is no image: import one");
+	if (e->damaged)
+		ret[n++] = xasprintf("%u rows of the state database cannot be "
+				     "read: fsck tells which, and until then "
+				     "nothing is tidied up",
+				     e->damaged);
 	if (e->foreign)
 		ret[n++] = xstrdup("the database is new, but there are files "
 				   "of guests beside it: nothing was removed");

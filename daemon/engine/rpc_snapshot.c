@@ -101,7 +101,8 @@ int rpc_export_snapshot(struct call *call, struct error *err)
 
 	if (call->fd < 0)
 		return err_set(err, ERR_INTERNAL, "no stream came with it");
-	if (snapshot_get(call->engine, req->snapshot_id, &s, err) < 0)
+	if (snapshot_get(call->engine, req->snapshot_id, &s, err) < 0 ||
+	    snapshot_check(s, err) < 0)
 		return -1;
 	return parcel_export(call->engine, s, call, err);
 }
@@ -122,7 +123,8 @@ int rpc_restore_sandbox(struct call *call, struct error *err)
 	struct snapshot *s;
 
 	if (rpc_sandbox(e, req->sandbox_id, &sb, err) < 0 ||
-	    snapshot_get_of(e, sb->row.id, req->snapshot_id, &s, err) < 0)
+	    snapshot_get_of(e, sb->row.id, req->snapshot_id, &s, err) < 0 ||
+	    snapshot_check(s, err) < 0)
 		return -1;
 	if (strcmp(s->row.sandbox_id, sb->row.id) != 0)
 		return err_field(err, "snapshot_id",
@@ -277,6 +279,8 @@ static int fork_sandbox(struct forking *f, const char *id, struct error *err)
 	if (!s)
 		return err_set(err, ERR_DATA_LOSS,
 			       "sandbox '%s': its snapshot is gone", id);
+	if (snapshot_check(s, err) < 0)
+		return -1;
 	fork_all(f, s);
 	return 0;
 }
@@ -295,7 +299,8 @@ int rpc_fork_sandbox(struct call *call, struct error *err)
 		return err_field(err, "count", "is %u; allowed are 1 to %d",
 				 req->count, FORK_MAX);
 	if (!str_empty(req->snapshot_id) &&
-	    snapshot_get(call->engine, req->snapshot_id, &s, err) < 0)
+	    (snapshot_get(call->engine, req->snapshot_id, &s, err) < 0 ||
+	     snapshot_check(s, err) < 0))
 		return -1;
 	f = xcalloc(1, sizeof(*f));
 	f->call = call;

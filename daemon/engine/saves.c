@@ -95,6 +95,16 @@ int snapshot_get_of(struct engine *e, const char *sandbox_id,
 	return snapshot_get(e, id_or_name, ret, err);
 }
 
+int snapshot_check(const struct snapshot *s, struct error *err)
+{
+	if (!s->row.damaged)
+		return 0;
+	return err_set(err, ERR_DATA_LOSS,
+		       "snapshot '%s': its row in the state database cannot be "
+		       "read: it can only be removed",
+		       s->row.id);
+}
+
 bool snapshot_name_taken(struct engine *e, const char *sandbox_id,
 			 const char *name)
 {

@@ -38,6 +38,8 @@ int snapshot_get(struct engine *e, const char *id_or_name,
 int snapshot_get_of(struct engine *e, const char *sandbox_id,
 		    const char *id_or_name, struct snapshot **ret,
 		    struct error *err);
+/* -1: its row cannot be read. It can be removed, and nothing else. */
+int snapshot_check(const struct snapshot *snapshot, struct error *err);
 bool snapshot_name_taken(struct engine *e, const char *sandbox_id,
 			 const char *name);
 void snapshot_use(struct engine *e, struct snapshot *snapshot);

@@ -12,6 +12,7 @@
  * change of user_version, so a crash leaves the old schema or the new one.
  */
 #include "engine/store_sql.h"
+#include "engine/store_rows.h"
 #include "engine/store_seal.h"
 
 #include "base/mem.h"
@@ -112,9 +113,13 @@ static const char *const sql[Q_COUNT] = {
 		" WHERE id = ?",
 	[Q_SANDBOX_REMOVE] = "DELETE FROM sandboxes WHERE id = ?",
 	[Q_SANDBOX_GET] = "SELECT * FROM sandboxes WHERE id = ?",
-	[Q_SANDBOXES] = "SELECT * FROM sandboxes ORDER BY created_ms, id",
+	[Q_SANDBOXES] = "SELECT" ROW_JUDGED(SANDBOX) "FROM sandboxes ORDER BY created_ms, id",
 	[Q_SEALED] = "SELECT spec FROM sandboxes UNION ALL"
 		" SELECT spec FROM snapshots",
+	[Q_KEY_MARK] = "INSERT OR IGNORE INTO meta"
+		" VALUES ('key_mark', seal('sandboxd'))",
+	[Q_KEY_OPENS] = "SELECT opens(value, 8) FROM meta"
+		" WHERE key = 'key_mark'",
 	[Q_REQUEST_GET] = "SELECT method, sandbox_id, digest, answer"
 		" FROM requests WHERE id = ?",
 	[Q_REQUEST_PUT] = "INSERT OR REPLACE INTO requests"
@@ -149,18 +154,18 @@ static const char *const sql[Q_COUNT] = {
 	[Q_SNAPSHOT_PUT] = "INSERT OR REPLACE INTO snapshots"
 		" VALUES (?, ?, ?, ?, ?, ?, seal(?), ?, ?, seal(?))",
 	[Q_SNAPSHOT_REMOVE] = "DELETE FROM snapshots WHERE id = ?",
-	[Q_SNAPSHOTS] = "SELECT * FROM snapshots ORDER BY created_ms, id",
+	[Q_SNAPSHOTS] = "SELECT" ROW_JUDGED(SNAPSHOT) "FROM snapshots ORDER BY created_ms, id",
 	[Q_PORT_PUT] = "INSERT OR REPLACE INTO ports VALUES (?, ?, ?)",
 	[Q_PORT_REMOVE] = "DELETE FROM ports WHERE sandbox_id = ? AND port = ?",
 	[Q_PORTS_REMOVE] = "DELETE FROM ports WHERE sandbox_id = ?",
-	[Q_PORTS] = "SELECT * FROM ports",
+	[Q_PORTS] = "SELECT" ROW_JUDGED(PORT) "FROM ports",
 	[Q_TEMPLATE_PUT] = "INSERT OR REPLACE INTO templates"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[Q_TEMPLATE_REMOVE] = "DELETE FROM templates WHERE id = ?",
-	[Q_TEMPLATES] = "SELECT * FROM templates ORDER BY created_ms, id",
+	[Q_TEMPLATES] = "SELECT" ROW_JUDGED(TEMPLATE) "FROM templates ORDER BY created_ms, id",
 	[Q_POOL_PUT] = "INSERT OR REPLACE INTO pool VALUES (?, ?, ?)",
 	[Q_POOL_REMOVE] = "DELETE FROM pool WHERE uuid = ?",
-	[Q_POOL] = "SELECT * FROM pool",
+	[Q_POOL] = "SELECT" ROW_JUDGED(CLONE) "FROM pool",
 };
 /* clang-format on */
 
@@ -218,7 +223,8 @@ static int migrate(struct store *store, const char *path, struct error *err)
 			       version, STORE_VERSION);
 	if (seal_open(path, version < SEALED_SINCE, &store->seal, err) < 0)
 		return -1;
-	if (seal_register(store->seal, store->db) != SQLITE_OK)
+	if (seal_register(store->seal, store->db) != SQLITE_OK ||
+	    store_judges(store) != SQLITE_OK)
 		return store_failed(store, "add seal()", err);
 	if (version == STORE_VERSION)
 		return 0;
@@ -278,6 +284,8 @@ int store_open(const char *path, struct store **ret, struct error *err)
 		store_failed(store, "prepare", err);
 		goto fail;
 	}
+	if (store_key_mark(store, err) < 0)
+		goto fail;
 	*ret = store;
 	return 0;
 fail:

@@ -77,6 +77,28 @@ typedef void (*store_fork_fn)(const char *sandbox_id, void *arg);
 int store_forks(struct store *store, store_fork_fn fn, void *arg,
 		struct error *err);
 
+/* ---- rows that make no sense ---- */
+#define STATE_UNREADABLE "STATE_UNREADABLE" /* what is told of them */
+
+/**
+ * struct store_damaged - One
+ * @table:	sandboxes, snapshots, templates, pool, ports
+ * @key:	Of the row, for people: an id, or "ID:PORT"
+ * @named:	It is the key of an object: that is there, as damaged
+ */
+struct store_damaged {
+	const char *table;
+	char key[128];
+	bool named;
+};
+
+typedef void (*store_damaged_fn)(const struct store_damaged *row, void *arg);
+int store_damaged(struct store *store, store_damaged_fn fn, void *arg,
+		  struct error *err);
+/* At once. Of one that is sound nothing happens. */
+int store_damaged_remove(struct store *store, const char *table,
+			 const char *key, struct error *err);
+
 /* ---- requests ---- */
 struct store_request {
 	char method[32];
@@ -157,6 +179,7 @@ struct snapshot_row {
 	int64_t created_ms;
 	uint64_t size_bytes;
 	Spec *spec;
+	bool damaged; /* only what of it can be read is in the row */
 };
 
 void store_snapshot_put(struct store *store, const struct snapshot_row *row);
@@ -188,6 +211,7 @@ struct template_row {
 	int64_t created_ms, used_ms;
 	uint64_t size_bytes;
 	bool bad; /* does not verify any more: no new clones */
+	bool damaged; /* only what of it can be read is in the row; bad */
 };
 
 void store_template_put(struct store *store, const struct template_row *row);
@@ -200,6 +224,7 @@ struct pool_row {
 	char uuid[HV_UUID_SIZE];
 	char template_id[OBJECT_ID_SIZE];
 	int64_t slot;
+	bool damaged; /* only what of it can be read is in the row */
 };
 
 void store_pool_put(struct store *store, const struct pool_row *row);

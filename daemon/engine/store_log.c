@@ -244,7 +244,12 @@ int store_templates(struct store *store, store_template_fn fn, void *arg,
 			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
 			.bad = sqlite3_column_int(s, 9),
 		};
+		enum row_verdict verdict = store_verdict(s);
 
+		if (verdict == ROW_NAMELESS)
+			continue;
+		if (verdict == ROW_DAMAGED)
+			row.damaged = row.bad = true;
 		store_text(s, 0, row.id, sizeof(row.id));
 		store_text(s, 1, row.image, sizeof(row.image));
 		store_text(s, 2, row.image_digest, sizeof(row.image_digest));
@@ -274,8 +279,15 @@ int store_pool(struct store *store, store_pool_fn fn, void *arg,
 	int r;
 
 	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+		enum row_verdict verdict = store_verdict(s);
 		struct pool_row row = { .slot = sqlite3_column_int64(s, 2) };
 
+		if (verdict == ROW_NAMELESS)
+			continue;
+		if (verdict == ROW_DAMAGED) {
+			row.damaged = true;
+			row.slot = -1;
+		}
 		store_text(s, 0, row.uuid, sizeof(row.uuid));
 		store_text(s, 1, row.template_id, sizeof(row.template_id));
 		fn(&row, arg);

@@ -3,8 +3,8 @@
 #include "engine/store_sql.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
-#include "engine/spec_check.h"
+#include "base/loop.h"
+#include "engine/slot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,42 +35,6 @@ void store_sandbox_busy(struct store *store, const char *id, uint64_t boot_ms)
 void store_sandbox_remove(struct store *store, const char *id)
 {
 	store_run(store, Q_SANDBOX_REMOVE, "s", id);
-}
-
-/* In the place of one that cannot be read. Nobody knows how long it was to live:
- * no longer than any may.
- */
-static Spec *bare_spec(void)
-{
-	Sandbox__Node__V1__Resources resources =
-		SANDBOX__NODE__V1__RESOURCES__INIT;
-	Spec spec = SANDBOX__NODE__V1__CREATE_SANDBOX_REQUEST__INIT;
-	_cleanup_free_ uint8_t *data = NULL;
-	size_t len;
-
-	spec.resources = &resources;
-	spec.timeout_ms = spec.idle_timeout_ms = SPEC_TIMEOUT_MAX;
-	data = pb_pack(&spec.base, &len);
-	return sandbox__node__v1__create_sandbox_request__unpack(NULL, len,
-								 data);
-}
-
-/* Whether anything that was sealed opens. If not, it is the key that is wrong,
- * not the rows.
- */
-static bool key_opens(struct store *store)
-{
-	sqlite3_stmt *s = store_bind(store, Q_SEALED, "");
-	bool opens = false;
-
-	while (!opens && sqlite3_step(s) == SQLITE_ROW) {
-		Spec *spec = store_spec(store, s, 0);
-
-		opens = spec != NULL;
-		pb_free(spec);
-	}
-	sqlite3_reset(s);
-	return opens;
 }
 
 static int read_row(struct store *store, sqlite3_stmt *s,
@@ -134,18 +98,27 @@ int store_sandbox_get(struct store *store, const char *id,
 /* One row that makes no sense must not keep the others from their node: what it
  * has beside its spec is enough to end it by.
  */
-static void make_failed(struct sandbox_row *row)
+static void make_failed(struct sandbox_row *row, sqlite3_stmt *s)
 {
-	const struct log_fields fields = { .sandbox_id = row->id,
-					   .error_code = "STATE_UNREADABLE" };
-
-	row->spec = bare_spec();
+	pb_free(row->spec);
+	row->spec = store_bare_spec();
 	if (row->state != SBX_TERMINATED)
 		row->state = SBX_FAILED;
-	snprintf(row->reason, sizeof(row->reason), "STATE_UNREADABLE");
-	log_line(LOG_LEVEL_ERR, &fields,
-		 "sandbox '%s': its row in the state database cannot be read: "
-		 "it can only be terminated", row->id);
+	snprintf(row->reason, sizeof(row->reason), STATE_UNREADABLE);
+	if (sqlite3_column_type(s, 5) != SQLITE_INTEGER ||
+	    row->slot >= (int64_t)SLOT_MAX)
+		row->slot = -1;
+	/* When nobody knows since when it is: its time is not up. */
+	if (sqlite3_column_type(s, 14) != SQLITE_INTEGER ||
+	    sqlite3_column_type(s, 19) != SQLITE_INTEGER ||
+	    row->created_ms < 1 || row->created_boot_ms < 0) {
+		row->created_ms = loop_wall_ms();
+		row->created_boot_ms = (int64_t)loop_boot_ms();
+	}
+	store_word(row->uuid);
+	store_word(row->template_id);
+	store_word(row->snapshot_id);
+	store_word(row->next_snapshot);
 }
 
 int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
@@ -155,15 +128,18 @@ int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 	int r;
 
 	while ((r = sqlite3_step(stmt)) == SQLITE_ROW) {
+		enum row_verdict verdict = store_verdict(stmt);
 		struct sandbox_row row;
 
-		if (read_row(store, stmt, &row, err) < 0) {
-			if (!key_opens(store)) {
-				sqlite3_reset(stmt);
-				return -1;
-			}
-			make_failed(&row);
+		if (verdict != ROW_SOUND && store_key_opens(store, err) < 0) {
+			sqlite3_reset(stmt);
+			return -1;
 		}
+		if (verdict == ROW_NAMELESS)
+			continue;
+		if (read_row(store, stmt, &row, NULL) < 0 ||
+		    verdict == ROW_DAMAGED)
+			make_failed(&row, stmt);
 		fn(&row, arg);
 	}
 	sqlite3_reset(stmt);
@@ -189,6 +165,18 @@ void store_snapshot_remove(struct store *store, const char *id)
 	store_run(store, Q_SNAPSHOT_REMOVE, "s", id);
 }
 
+/* It can be removed, and shows what it stands on: that stays as well. */
+static void make_damaged(struct snapshot_row *row)
+{
+	pb_free(row->spec);
+	row->spec = store_bare_spec();
+	row->damaged = true;
+	row->internal = false;
+	if (row->size_bytes > INT64_MAX)
+		row->size_bytes = 0;
+	store_word(row->template_id);
+}
+
 int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 		    struct error *err)
 {
@@ -196,28 +184,29 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 	int r;
 
 	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+		enum row_verdict verdict = store_verdict(s);
 		struct snapshot_row row = {
 			.internal = sqlite3_column_int(s, 3),
 			.created_ms = sqlite3_column_int64(s, 7),
 			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
-			.spec = store_spec(store, s, 9),
 		};
 
+		if (verdict != ROW_SOUND && store_key_opens(store, err) < 0) {
+			sqlite3_reset(s);
+			return -1;
+		}
+		if (verdict == ROW_NAMELESS)
+			continue;
+		row.spec = store_spec(store, s, 9);
 		store_text(s, 0, row.id, sizeof(row.id));
 		store_text(s, 1, row.name, sizeof(row.name));
 		store_text(s, 2, row.sandbox_id, sizeof(row.sandbox_id));
 		store_text(s, 4, row.image_digest, sizeof(row.image_digest));
 		store_text(s, 5, row.template_id, sizeof(row.template_id));
-		if (!row.spec ||
+		if (verdict == ROW_DAMAGED || !row.spec ||
 		    store_sealed_bytes(store, s, 6, row.nonce,
-				       sizeof(row.nonce)) < 0) {
-			sqlite3_reset(s);
-			pb_free(row.spec);
-			return err_set(err, ERR_DATA_LOSS,
-				       "snapshot '%s' in the state database "
-				       "cannot be read",
-				       row.id);
-		}
+				       sizeof(row.nonce)) < 0)
+			make_damaged(&row);
 		fn(&row, arg);
 	}
 	sqlite3_reset(s);
@@ -228,8 +217,8 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 
 void store_port_put(struct store *store, const struct port_row *row)
 {
-	store_run(store, Q_PORT_PUT, "sii", row->sandbox_id,
-		  (int64_t)row->port, (int64_t)row->host_port);
+	store_run(store, Q_PORT_PUT, "sii", row->sandbox_id, (int64_t)row->port,
+		  (int64_t)row->host_port);
 }
 
 void store_port_remove(struct store *store, const char *sandbox_id,
@@ -256,7 +245,8 @@ int store_ports(struct store *store, store_port_fn fn, void *arg,
 		};
 
 		store_text(s, 0, row.sandbox_id, sizeof(row.sandbox_id));
-		fn(&row, arg);
+		if (store_verdict(s) == ROW_SOUND)
+			fn(&row, arg);
 	}
 	sqlite3_reset(s);
 	if (r != SQLITE_DONE)

@@ -23,6 +23,8 @@ enum store_stmt {
 	Q_SANDBOX_GET,
 	Q_SANDBOXES,
 	Q_SEALED,
+	Q_KEY_MARK,
+	Q_KEY_OPENS,
 	Q_REQUEST_GET,
 	Q_REQUEST_PUT,
 	Q_REQUEST_ANSWER,
@@ -80,6 +82,8 @@ void store_run(struct store *store, enum store_stmt which, const char *fmt,
 int store_failed(struct store *store, const char *what, struct error *err);
 
 void store_text(sqlite3_stmt *stmt, int column, char *ret, size_t size);
+/* @text becomes "" if it cannot be a file's name. */
+void store_word(char *text);
 /* Exactly @len bytes, or zeros. */
 void store_bytes(sqlite3_stmt *stmt, int column, void *ret, size_t len);
 /* What was sealed, in clear, the caller's to free; NULL: it does not open. */
@@ -88,6 +92,24 @@ uint8_t *store_sealed(struct store *store, sqlite3_stmt *stmt, int column,
 /* The same of exactly @len bytes; 0 or -1. */
 int store_sealed_bytes(struct store *store, sqlite3_stmt *stmt, int column,
 		       void *ret, size_t len);
+enum row_verdict {
+	ROW_SOUND = 0,
+	ROW_DAMAGED,  /* but its key is that of an object */
+	ROW_NAMELESS, /* is nothing's */
+};
+
+/* Of a row of a statement with ROW_JUDGED (store_rows.h). */
+enum row_verdict store_verdict(sqlite3_stmt *stmt);
+/* What SOUND_X calls; an SQLite code. */
+int store_judges(struct store *store);
+/* Whether anything that was sealed opens. If not, it is the key that is wrong,
+ * not the rows. 0 or -1.
+ */
+int store_key_opens(struct store *store, struct error *err);
+/* So that it can be told also when no row is well. */
+int store_key_mark(struct store *store, struct error *err);
+/* In the place of one that cannot be read. */
+Spec *store_bare_spec(void);
 Spec *store_spec(struct store *store, sqlite3_stmt *stmt, int column);
 
 #endif /* ENGINE_STORE_SQL_H */

@@ -3,7 +3,8 @@
  *
  * What is removed must be ours: a guest, or files, below our own state
  * directory and unknown to a database that has been in use. A new database
- * beside old files removes nothing and says so.
+ * beside old files removes nothing and says so; nor does one with rows that cannot
+ * be read, for what they were about looks like nobody's.
  */
 #include "engine/sweep.h"
 
@@ -93,7 +94,10 @@ void sweep_unknown(struct engine *e)
 		return;
 	e->swept = true;
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
-		n += sweep_dir(e, dirs[i], !e->fresh);
+		n += sweep_dir(e, dirs[i], !e->fresh && !e->damaged);
+	if (n && e->damaged)
+		log_warn("%zu guests, snapshots or templates are nobody's, or "
+			 "of rows that cannot be read: none is removed", n);
 	e->foreign = e->fresh && n;
 	if (e->foreign)
 		log_id(LOG_LEVEL_WARN, LOG_ID_FOREIGN, "the database is new, but %zu guests, snapshots or "

@@ -456,7 +456,7 @@ static void mark_used(struct engine *e, struct template *tpl)
 	int64_t now = loop_wall_ms();
 
 	/* To the minute: it only orders them. */
-	if (now - tpl->row.used_ms < 60000)
+	if (now - tpl->row.used_ms < 60000 || tpl->row.damaged)
 		return;
 	tpl->row.used_ms = now;
 	store_begin(e->store);
@@ -635,6 +635,8 @@ void templates_evict(struct engine *e)
 {
 	struct template *oldest = NULL;
 
+	if (e->damaged)
+		return;
 	list_for_each(&e->templates, t, struct template, link)
 		if (!t->building && !template_users(e, t->row.id) &&
 		    (!oldest || t->row.used_ms < oldest->row.used_ms))
@@ -647,6 +649,8 @@ void templates_evict(struct engine *e)
 
 void templates_drop_orphans(struct engine *e)
 {
+	if (e->damaged)
+		return;
 	list_for_each(&e->templates, t, struct template, link) {
 		struct error err;
 

@@ -210,6 +210,23 @@ void flip(const char *id, const char *file, const char *offset)
 	free(path);
 }
 
+void spoil(const char *table)
+{
+	char *path = xasprintf("%s/state/sandboxd.db", node.dir);
+	const char *column = !strcmp(table, "ports") ? "host_port" : "spec";
+	char *sql =
+		xasprintf("UPDATE %s SET %s = x'00534201ff'", table, column);
+	sqlite3 *db;
+
+	if (node.e || sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_changes(db) == 0)
+		broken("'%s' was not done", sql);
+	sqlite3_close(db);
+	free(sql);
+	free(path);
+}
+
 /* ---- census ---- */
 
 static int by_name(const struct dirent **a, const struct dirent **b)

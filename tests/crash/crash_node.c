@@ -11,7 +11,8 @@
  *
  * The others: start, stop, settle, mark (crashpoint counts from here on),
  * unmark, restart, fault K MODE (of fake_virtd), check, poke ID TOKEN,
- * peek ID TOKEN, is ID STATE, finds N (by fsck), size ID FILE, flip ID FILE OFFSET, live N, end (of everything), look (for guests that are gone),
+ * peek ID TOKEN, is ID STATE, finds N (by fsck), size ID FILE, flip ID FILE OFFSET,
+ * spoil TABLE, live N, end (of everything), look (for guests that are gone),
  * pool N, taps (none left but those that stand ready), census.
  */
 #include "crash_node.h"
@@ -353,6 +354,8 @@ static bool run_step(const char *name, char *const *a)
 		check_finds(strtoul(a[0], NULL, 10));
 	else if (!strcmp(name, "flip") && a[0] && a[1] && a[2])
 		flip(a[0], a[1], a[2]);
+	else if (!strcmp(name, "spoil") && a[0])
+		spoil(a[0]);
 	else if (!strcmp(name, "live") && a[0])
 		check_live(strtoul(a[0], NULL, 10));
 	else if (!strcmp(name, "look"))

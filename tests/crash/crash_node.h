@@ -47,6 +47,8 @@ void check_finds(size_t n);
  * to; its times stay. Again: as it was.
  */
 void flip(const char *id, const char *file, const char *offset);
+/* With the engine stopped: every row of @table, so that it cannot be read. */
+void spoil(const char *table);
 void print_census(void);
 
 /* steps, crash_calls.c; false: @name is none of them. */

@@ -185,7 +185,7 @@ static void a_response_is_the_object_it_holds(void **state)
 	c.stopped_ms = 5;
 	expect(&c.base, json_response,
 	       "{\"id\":\"\",\"name\":\"\",\"sandboxId\":\"\",\"image\":\"\","
-	       "\"sizeBytes\":\"0\",\"stoppedMs\":5}");
+	       "\"sizeBytes\":\"0\",\"problem\":\"\",\"stoppedMs\":5}");
 }
 
 static void a_response_with_a_list_is_an_array(void **state)

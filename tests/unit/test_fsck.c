@@ -14,6 +14,7 @@
 #include "fakes.h"
 
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,6 +335,49 @@ static void a_daemon_that_runs_keeps_it_out(void **state)
 	assert_int_equal(fsck_offline(rig.config, true), 2);
 }
 
+static void spoil(const char *text)
+{
+	assert_int_equal(sqlite3_exec(*(sqlite3 **)rig.store, text, NULL, NULL,
+				      NULL),
+			 SQLITE_OK);
+}
+
+/* The first repair takes the row, which is nothing's; only then is a stray
+ * nobody's for sure.
+ */
+static void what_may_be_a_damaged_rows_stays_until_that_is_repaired(
+	void **state)
+{
+	(void)state;
+	put_meta();
+	put_template("tpl_1");
+	put_template("tpl_2");
+	make("templates/tpl_1");
+	make("templates/tpl_2");
+	spoil("UPDATE templates SET id = x'fe01', bad = 1 WHERE id = 'tpl_2';"
+	      "UPDATE templates SET bad = 1");
+	assert_int_equal(offline(false), 1);
+	assert_int_equal(offline(true), 1);
+	assert_true(is_there("templates/tpl_2"));
+	assert_int_equal(offline(true), 0);
+	assert_false(is_there("templates/tpl_2"));
+	assert_true(is_there("templates/tpl_1"));
+}
+
+static void a_damaged_row_of_an_object_is_told_and_kept(void **state)
+{
+	(void)state;
+	put_meta();
+	put_template("tpl_1");
+	make("templates/tpl_1");
+	spoil("UPDATE templates SET cpu = 'two'");
+	assert_int_equal(offline(true), 1);
+	assert_int_equal(offline(true), 1);
+	assert_true(is_there("templates/tpl_1"));
+	spoil("UPDATE templates SET cpu = 2, bad = 1");
+	assert_int_equal(offline(false), 0);
+}
+
 /* ---- requests ---- */
 
 #define HOUR INT64_C(3600000)
@@ -587,6 +631,8 @@ int main(int argc, char **argv)
 		T(a_new_or_foreign_database_repairs_nothing),
 		T(without_a_database_nothing_is_checked_and_none_made),
 		T(a_daemon_that_runs_keeps_it_out),
+		T(what_may_be_a_damaged_rows_stays_until_that_is_repaired),
+		T(a_damaged_row_of_an_object_is_told_and_kept),
 		T(requests_that_are_as_they_should_be_are_not_told),
 		T(requests_about_nobody_are_told),
 		T(requests_older_than_their_life_are_told_once_a_daemon_saw_them),

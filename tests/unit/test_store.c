@@ -75,7 +75,7 @@ static void fill(struct sandbox_row *row, Spec *spec, const char *id)
 	spec->workdir = (char *)(uintptr_t) "/w";
 	strcpy(row->id, id);
 	strcpy(row->reason, "why");
-	strcpy(row->uuid, "u-u");
+	strcpy(row->uuid, "00000000-1111-4111-8111-222222222222");
 	strcpy(row->image_digest, "sha256:1");
 	strcpy(row->template_id, "tpl");
 	strcpy(row->snapshot_id, "snap");
@@ -570,7 +570,7 @@ static void count_states(const struct sandbox_row *row, void *arg)
 	assert_non_null(row->spec->resources);
 	if (row->state == SBX_FAILED) {
 		assert_string_equal(row->id, "a");
-		assert_string_equal(row->uuid, "u-u");
+		assert_string_equal(row->uuid, "00000000-1111-4111-8111-222222222222");
 		assert_string_equal(row->reason, "STATE_UNREADABLE");
 	}
 	pb_free(row->spec);

@@ -10,11 +10,11 @@ CREATE TABLE ports (sandbox_id TEXT NOT NULL, port INTEGER NOT NULL, host_port I
 CREATE TABLE templates (id TEXT PRIMARY KEY, image TEXT NOT NULL, image_digest TEXT NOT NULL, cpu INTEGER NOT NULL, memory_mib INTEGER NOT NULL, disk_mib INTEGER NOT NULL, created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, bad INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE pool (uuid TEXT PRIMARY KEY, template_id TEXT NOT NULL, slot INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('node_id', 'node_1');
-INSERT INTO sandboxes VALUES ('a', 2, 'why', 7, 'u-u', 12, 'sha256:1', 'tpl', 'snap', 'next', x'abababababababababababababababababababababababababababababababab', 'm', 'b', 'pool', 1, 2, 3, 4, 5, 6, 8, 9, 10, x'32022f77');
+INSERT INTO sandboxes VALUES ('a', 2, 'why', 7, '00000000-1111-4111-8111-222222222222', 12, 'sha256:1', 'tpl', 'snap', 'next', x'abababababababababababababababababababababababababababababababab', 'm', 'b', 'pool', 1, 2, 3, 4, 5, 6, 8, 9, 10, x'32022f77');
 INSERT INTO requests VALUES ('r', 'PauseSandbox', 'a', x'0101010101010101010101010101010101010101010101010101010101010101', 1000, NULL);
 INSERT INTO events (type, sandbox_id, time_ms, data) VALUES ('sandbox.created', 'a', 5, x'');
-INSERT INTO snapshots VALUES ('snap', 'n', 'a', 0, 'sha256:1', 'tpl', x'abababababababababababababababababababababababababababababababab', 3, 1000, x'32022f77');
+INSERT INTO snapshots VALUES ('snap_1', 'n', 'a', 0, 'sha256:1', 'tpl', x'abababababababababababababababababababababababababababababababab', 3, 1000, x'32022f77');
 INSERT INTO ports VALUES ('a', 80, 20000);
-INSERT INTO templates VALUES ('tpl', 'debian:12', 'sha256:1', 2, 2048, 5120, 1, 2, 100, 0);
-INSERT INTO pool VALUES ('v-v', 'tpl', 13);
+INSERT INTO templates VALUES ('tpl_1', 'debian:12', 'sha256:1', 2, 2048, 5120, 1, 2, 100, 0);
+INSERT INTO pool VALUES ('11111111-1111-4111-8111-222222222222', 'tpl', 13);
 PRAGMA user_version = 1;
