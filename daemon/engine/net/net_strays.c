@@ -190,7 +190,9 @@ int net_strays(struct net *net, net_owned_fn owned, void *owned_arg,
 			continue;
 		if (!is_ahead(net, i, false))
 			tell_rules(&s->found[i], i, fn, arg);
-		if (s->found[i].tap && !is_ahead(net, i, true))
+		/* One on its way out may have gone since it was listed. */
+		if (s->found[i].tap && !is_ahead(net, i, true) &&
+		    net_tap_is_there(i))
 			fn(&(struct net_stray){ .tap = true, .number = i },
 			   arg);
 	}
