@@ -373,6 +373,8 @@ class Operation:
         node.start_virtd()
         if code:
             raise Broken(err.strip()[-900:])
+        if not told:
+            raise Broken("it counts nothing: not under sanitizers")
         return alloc.Counted(told, known)
 
     def no_memory(self, node, point, names, want):

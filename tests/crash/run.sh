@@ -12,6 +12,8 @@ done
 unshare -nmp true 2>/dev/null || { echo "no namespaces: skipped"; exit 77; }
 [ -c /dev/net/tun ] || { echo "no /dev/net/tun: skipped"; exit 77; }
 mkdir -p /run/netns
+# The shell stays: it is the first process there, and waits for helpers whose
+# engine was killed. Thousands of dead ones make every look at /proc slow.
 exec unshare -nmp --fork --kill-child --mount-proc sh -c \
-	'mount -t tmpfs none /run/netns && exec python3 "$@"' sh \
+	'mount -t tmpfs none /run/netns && python3 "$@"; exit $?' sh \
 	"$src/run.py" "$@"
