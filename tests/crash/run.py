@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """run.py - every crash point and fault of every operation, one after the other
 
-usage: run.sh [--all] [--stride N] [--jobs N] [--keep] [PATTERN..]
+usage: run.sh [--all] [--points N] [--fault-points N] [--jobs N] [--keep]
+       [--give-up N] [PATTERN..]
 
 For each operation: run it once and count the changes it makes to the outside
 (crashpoint.c). Then, for each number up to that count, over a fresh state
@@ -15,8 +16,8 @@ in one of five ways, or an allocation gets no memory (alloc_fault.c). These are
 told apart by the calls that led there: of each such way the first and the last
 fails. A way that another operation goes too is tried once.
 
-Without --all every operation is sampled: the first and last points and some
-between, others in each run. One line an operation:
+Without --all every operation is sampled, --points of each and --fault-points of
+each of its faults: the first and last and some between, others in each run. One line an operation:
 
     PASS crash/pause: 83 points (of 83)
 """
@@ -40,7 +41,6 @@ import alloc
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("BUILD", "."))
 TOOLS = os.path.join(BUILD, "tests/crash")
-FAULT_POINTS = 1  # of each kind and operation, when sampled
 PATIENCE = 120  # seconds for one run, on a machine that others use too
 
 # Steps before the operation, the operation, and what must hold after it (with
@@ -522,14 +522,14 @@ class Run:
             counted, how = op.count_allocs(node, known), []
             self.enumerate(label, node, lambda k: how.append(op.no_memory(
                 node, counted.points[k - 1], self.names, want)) or True,
-                           len(counted.points), FAULT_POINTS,
+                           len(counted.points), self.args.fault_points,
                            lambda: alloc.summary(counted, how))
         elif kind in FAULTS:
             code, which = FAULTS[kind]
             point = lambda k: ["--fail", f"{k}:{code}:{which}"]
             total = self.count(node, op, point(1 << 30))
             self.enumerate(label, node, lambda k: op.fault(
-                node, k, point(k), None, want), total, FAULT_POINTS)
+                node, k, point(k), None, want), total, self.args.fault_points)
         else:
             node.reset()
             out = node.must(op.before + ["settle", "fault 0 none", op.op,
@@ -537,7 +537,7 @@ class Run:
             total = int(re.search(r"^count (\d+)", out, re.M).group(1))
             node.start_virtd()
             self.enumerate(label, node, lambda k: op.fault(
-                node, k, None, kind, want), total, FAULT_POINTS)
+                node, k, None, kind, want), total, self.args.fault_points)
 
     def worker(self, node, want):
         while True:
@@ -650,6 +650,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--points", type=int, default=4)
+    parser.add_argument("--fault-points", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--give-up", type=int, default=5)
