@@ -147,7 +147,8 @@ void merge_next(struct engine *e)
 	list_for_each (&e->snapshots, s, struct snapshot, link) {
 		const struct image *image;
 
-		if (s->removed || s->users || s->short_chain || now < s->try_ms)
+		if (s->removed || s->users || s->short_chain ||
+		    s->row.damaged || now < s->try_ms)
 			continue;
 		image = image_by_digest(e->images, s->row.image_digest);
 		if (!image)

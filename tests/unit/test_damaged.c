@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "engine/merge.h"
 #include "engine/saves.h"
 #include "engine/templates.h"
 #include "engine_rig.h"
@@ -257,6 +258,24 @@ static void a_damaged_snapshot_is_listed_and_can_only_be_removed(void **state)
 	assert_int_equal(rig.e->damaged, 0);
 }
 
+/* Its row would be written anew, from what could be read. */
+static void a_damaged_snapshot_is_not_merged(void **state)
+{
+	char path[200];
+
+	(void)state;
+	assert_true(rig_create("a"));
+	assert_true(snapshot("a", "s"));
+	sql("UPDATE snapshots SET spec = " JUNK);
+	world.long_chains = true;
+	restart();
+	merge_next(rig.e);
+	while (rig.e->merge)
+		rig_tick();
+	assert_int_equal(world.merges, 0);
+	assert_int_equal(fsck(false, path), 1);
+}
+
 static void
 a_paused_sandbox_resumes_whose_snapshots_row_is_damaged(void **state)
 {
@@ -331,6 +350,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(no_column_of_any_row_keeps_the_node_from_starting),
 		T(a_damaged_snapshot_is_listed_and_can_only_be_removed),
+		T(a_damaged_snapshot_is_not_merged),
 		T(a_paused_sandbox_resumes_whose_snapshots_row_is_damaged),
 		T(the_only_row_there_is_may_be_the_damaged_one),
 		T(a_damaged_port_is_closed_until_it_is_repaired),
