@@ -41,6 +41,8 @@ static void tell_damaged(const struct store_damaged *d, void *arg)
 
 int damaged_tell(struct engine *e, struct error *err)
 {
+	if (!store_saw_damage(e->store))
+		return 0;
 	store_begin(e->store);
 	if (store_damaged(e->store, tell_damaged, e, err) < 0) {
 		store_rollback(e->store);

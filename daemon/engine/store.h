@@ -92,6 +92,9 @@ struct store_damaged {
 	bool named;
 };
 
+/* Of the tables read since it was opened: there were such rows. */
+bool store_saw_damage(const struct store *store);
+/* Looks at all rows, and unseals them. */
 typedef void (*store_damaged_fn)(const struct store_damaged *row, void *arg);
 int store_damaged(struct store *store, store_damaged_fn fn, void *arg,
 		  struct error *err);

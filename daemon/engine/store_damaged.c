@@ -27,15 +27,19 @@
 #define KEY(c)                                                                 \
 	"iif(typeof(" c ") = 'text', substr(" c ", 1, 100), quote(" c "))"
 
+/* clang-format off */
+#define TABLE(name, key, x)                                                    \
+	{ name, key, "(" PLAIN_##x ") AND " OPENS_##x, NAMED_##x }
+/* clang-format on */
+
 static const struct table {
 	const char *name, *key, *sound, *named;
 } tables[] = {
-	{ "sandboxes", KEY("id"), SOUND_SANDBOX, NAMED_SANDBOX },
-	{ "snapshots", KEY("id"), SOUND_SNAPSHOT, NAMED_SNAPSHOT },
-	{ "templates", KEY("id"), SOUND_TEMPLATE, NAMED_TEMPLATE },
-	{ "pool", KEY("uuid"), SOUND_CLONE, NAMED_CLONE },
-	{ "ports", KEY("sandbox_id") " || ':' || " KEY("port"), SOUND_PORT,
-	  NAMED_PORT },
+	TABLE("sandboxes", KEY("id"), SANDBOX),
+	TABLE("snapshots", KEY("id"), SNAPSHOT),
+	TABLE("templates", KEY("id"), TEMPLATE),
+	TABLE("pool", KEY("uuid"), CLONE),
+	TABLE("ports", KEY("sandbox_id") " || ':' || " KEY("port"), PORT),
 };
 #define N_TABLES (sizeof(tables) / sizeof(tables[0]))
 
@@ -95,12 +99,14 @@ int store_judges(struct store *store)
 
 /* ---- rows as they are read ---- */
 
-enum row_verdict store_verdict(sqlite3_stmt *stmt)
+enum row_verdict store_verdict(struct store *store, sqlite3_stmt *stmt,
+			       bool opens)
 {
 	int n = sqlite3_column_count(stmt);
 
-	if (sqlite3_column_int(stmt, n - 2))
+	if (opens && sqlite3_column_int(stmt, n - 2))
 		return ROW_SOUND;
+	store->damaged = true;
 	return sqlite3_column_int(stmt, n - 1) ? ROW_DAMAGED : ROW_NAMELESS;
 }
 
@@ -191,6 +197,11 @@ static int each_of(struct store *store, const struct table *t,
 	return r == SQLITE_DONE ?
 		       0 :
 		       store_failed(store, "look for damaged rows", err);
+}
+
+bool store_saw_damage(const struct store *store)
+{
+	return store->damaged;
 }
 
 int store_damaged(struct store *store, store_damaged_fn fn, void *arg,

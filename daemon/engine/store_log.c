@@ -244,7 +244,7 @@ int store_templates(struct store *store, store_template_fn fn, void *arg,
 			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
 			.bad = sqlite3_column_int(s, 9),
 		};
-		enum row_verdict verdict = store_verdict(s);
+		enum row_verdict verdict = store_verdict(store, s, true);
 
 		if (verdict == ROW_NAMELESS)
 			continue;
@@ -279,7 +279,7 @@ int store_pool(struct store *store, store_pool_fn fn, void *arg,
 	int r;
 
 	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
-		enum row_verdict verdict = store_verdict(s);
+		enum row_verdict verdict = store_verdict(store, s, true);
 		struct pool_row row = { .slot = sqlite3_column_int64(s, 2) };
 
 		if (verdict == ROW_NAMELESS)

@@ -128,17 +128,20 @@ int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 	int r;
 
 	while ((r = sqlite3_step(stmt)) == SQLITE_ROW) {
-		enum row_verdict verdict = store_verdict(stmt);
 		struct sandbox_row row;
+		bool opens = read_row(store, stmt, &row, NULL) == 0;
+		enum row_verdict verdict = store_verdict(store, stmt, opens);
 
 		if (verdict != ROW_SOUND && store_key_opens(store, err) < 0) {
+			pb_free(row.spec);
 			sqlite3_reset(stmt);
 			return -1;
 		}
-		if (verdict == ROW_NAMELESS)
+		if (verdict == ROW_NAMELESS) {
+			pb_free(row.spec);
 			continue;
-		if (read_row(store, stmt, &row, NULL) < 0 ||
-		    verdict == ROW_DAMAGED)
+		}
+		if (verdict == ROW_DAMAGED)
 			make_failed(&row, stmt);
 		fn(&row, arg);
 	}
@@ -184,28 +187,32 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 	int r;
 
 	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
-		enum row_verdict verdict = store_verdict(s);
 		struct snapshot_row row = {
 			.internal = sqlite3_column_int(s, 3),
 			.created_ms = sqlite3_column_int64(s, 7),
 			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
+			.spec = store_spec(store, s, 9),
 		};
+		bool opens = store_sealed_bytes(store, s, 6, row.nonce,
+						sizeof(row.nonce)) == 0;
+		enum row_verdict verdict =
+			store_verdict(store, s, opens && row.spec);
 
 		if (verdict != ROW_SOUND && store_key_opens(store, err) < 0) {
+			pb_free(row.spec);
 			sqlite3_reset(s);
 			return -1;
 		}
-		if (verdict == ROW_NAMELESS)
+		if (verdict == ROW_NAMELESS) {
+			pb_free(row.spec);
 			continue;
-		row.spec = store_spec(store, s, 9);
+		}
 		store_text(s, 0, row.id, sizeof(row.id));
 		store_text(s, 1, row.name, sizeof(row.name));
 		store_text(s, 2, row.sandbox_id, sizeof(row.sandbox_id));
 		store_text(s, 4, row.image_digest, sizeof(row.image_digest));
 		store_text(s, 5, row.template_id, sizeof(row.template_id));
-		if (verdict == ROW_DAMAGED || !row.spec ||
-		    store_sealed_bytes(store, s, 6, row.nonce,
-				       sizeof(row.nonce)) < 0)
+		if (verdict == ROW_DAMAGED)
 			make_damaged(&row);
 		fn(&row, arg);
 	}
@@ -245,7 +252,7 @@ int store_ports(struct store *store, store_port_fn fn, void *arg,
 		};
 
 		store_text(s, 0, row.sandbox_id, sizeof(row.sandbox_id));
-		if (store_verdict(s) == ROW_SOUND)
+		if (store_verdict(store, s, true) == ROW_SOUND)
 			fn(&row, arg);
 	}
 	sqlite3_reset(s);

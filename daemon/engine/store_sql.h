@@ -68,6 +68,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmts[Q_COUNT];
 	bool in_transaction, failed;
+	bool damaged; /* a row was read that is not sound */
 	struct error err;
 	struct store_stats stats;
 	struct seal *seal;
@@ -98,8 +99,11 @@ enum row_verdict {
 	ROW_NAMELESS, /* is nothing's */
 };
 
-/* Of a row of a statement with ROW_JUDGED (store_rows.h). */
-enum row_verdict store_verdict(sqlite3_stmt *stmt);
+/* Of a row of a statement with ROW_JUDGED (store_rows.h).
+ * @opens: what is sealed in it does
+ */
+enum row_verdict store_verdict(struct store *store, sqlite3_stmt *stmt,
+			       bool opens);
 /* What SOUND_X calls; an SQLite code. */
 int store_judges(struct store *store);
 /* Whether anything that was sealed opens. If not, it is the key that is wrong,
