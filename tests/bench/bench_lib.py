@@ -6,6 +6,7 @@ one network would collide, and whatever was started ends with its first process,
 even when that is killed. That first process only waits for the others; the work
 is done in a child of it.
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -302,6 +303,9 @@ class Node:
     def up(self, *sets):
         # What a run that was killed left in the directory.
         self.command("down")
+        # And what another part wanted of the network is not there now.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.state, "settings"))
         self.command("up", *self.BASE, *sets)
 
     def restart(self, *sets):
