@@ -45,44 +45,49 @@ static const struct table {
 
 /* ---- in SQL ---- */
 
-/* opens(BLOB, LEN): it unseals, to so many bytes. */
-static void sql_opens(sqlite3_context *sql, int n, sqlite3_value **values)
+/* What is sealed in @value, to be ended with drop(); NULL: it does not unseal. */
+static uint8_t *take(sqlite3_context *sql, sqlite3_value *value, size_t *ret_len)
 {
 	const struct store *store = sqlite3_user_data(sql);
-	const void *data = sqlite3_value_blob(values[0]);
-	size_t len = 0;
-	uint8_t *clear =
-		seal_take(store->seal, data,
-			  (size_t)sqlite3_value_bytes(values[0]), &len);
+	const void *data = sqlite3_value_blob(value);
 
-	(void)n;
-	sqlite3_result_int(
-		sql, clear && len == (size_t)sqlite3_value_int64(values[1]));
+	return seal_take(store->seal, data, (size_t)sqlite3_value_bytes(value),
+			 ret_len);
+}
+
+static void drop(uint8_t *clear, size_t len)
+{
 	if (clear)
 		explicit_bzero(clear, len);
 	free(clear);
 }
 
+/* opens(BLOB, LEN): it unseals, to so many bytes. */
+static void sql_opens(sqlite3_context *sql, int n, sqlite3_value **values)
+{
+	size_t len = 0;
+	uint8_t *clear = take(sql, values[0], &len);
+
+	(void)n;
+	sqlite3_result_int(
+		sql, clear && len == (size_t)sqlite3_value_int64(values[1]));
+	drop(clear, len);
+}
+
 /* is_spec(BLOB): it unseals, to a specification. */
 static void sql_is_spec(sqlite3_context *sql, int n, sqlite3_value **values)
 {
-	const struct store *store = sqlite3_user_data(sql);
-	const void *data = sqlite3_value_blob(values[0]);
 	size_t len = 0;
-	uint8_t *clear =
-		seal_take(store->seal, data,
-			  (size_t)sqlite3_value_bytes(values[0]), &len);
+	uint8_t *clear = take(sql, values[0], &len);
 	Spec *spec = NULL;
 
 	(void)n;
-	if (clear) {
+	if (clear)
 		spec = sandbox__node__v1__create_sandbox_request__unpack(
 			NULL, len, clear);
-		explicit_bzero(clear, len);
-	}
 	sqlite3_result_int(sql, spec != NULL);
 	pb_free(spec);
-	free(clear);
+	drop(clear, len);
 }
 
 int store_judges(struct store *store)
