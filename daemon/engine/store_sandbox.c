@@ -121,31 +121,43 @@ static void make_failed(struct sandbox_row *row, sqlite3_stmt *s)
 	store_word(row->next_snapshot);
 }
 
+/* Whether a row that was read is an object's: 1; 0 it is nothing's, -1 nothing
+ * can be said of any row, for the key is another one's. Frees @spec unless 1.
+ */
+static int is_object(struct store *store, sqlite3_stmt *stmt, bool opens,
+		     Spec *spec, bool *ret_damaged, struct error *err)
+{
+	enum row_verdict verdict = store_verdict(store, stmt, opens);
+	int r = verdict != ROW_NAMELESS;
+
+	if (verdict != ROW_SOUND && store_key_opens(store, err) < 0)
+		r = -1;
+	if (r <= 0)
+		pb_free(spec);
+	*ret_damaged = verdict == ROW_DAMAGED;
+	return r;
+}
+
 int store_sandboxes(struct store *store, store_sandbox_fn fn, void *arg,
 		    struct error *err)
 {
 	sqlite3_stmt *stmt = store_bind(store, Q_SANDBOXES, "");
-	int r;
+	int r, known = 0;
 
-	while ((r = sqlite3_step(stmt)) == SQLITE_ROW) {
+	while (known >= 0 && (r = sqlite3_step(stmt)) == SQLITE_ROW) {
 		struct sandbox_row row;
-		bool opens = read_row(store, stmt, &row, NULL) == 0;
-		enum row_verdict verdict = store_verdict(store, stmt, opens);
+		bool opens = read_row(store, stmt, &row, NULL) == 0, damaged;
 
-		if (verdict != ROW_SOUND && store_key_opens(store, err) < 0) {
-			pb_free(row.spec);
-			sqlite3_reset(stmt);
-			return -1;
-		}
-		if (verdict == ROW_NAMELESS) {
-			pb_free(row.spec);
+		known = is_object(store, stmt, opens, row.spec, &damaged, err);
+		if (known <= 0)
 			continue;
-		}
-		if (verdict == ROW_DAMAGED)
+		if (damaged)
 			make_failed(&row, stmt);
 		fn(&row, arg);
 	}
 	sqlite3_reset(stmt);
+	if (known < 0)
+		return -1;
 	if (r != SQLITE_DONE)
 		return store_failed(store, "read the sandboxes", err);
 	return 0;
@@ -184,9 +196,9 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 		    struct error *err)
 {
 	sqlite3_stmt *s = store_bind(store, Q_SNAPSHOTS, "");
-	int r;
+	int r, known = 0;
 
-	while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+	while (known >= 0 && (r = sqlite3_step(s)) == SQLITE_ROW) {
 		struct snapshot_row row = {
 			.internal = sqlite3_column_int(s, 3),
 			.created_ms = sqlite3_column_int64(s, 7),
@@ -195,28 +207,24 @@ int store_snapshots(struct store *store, store_snapshot_fn fn, void *arg,
 		};
 		bool opens = store_sealed_bytes(store, s, 6, row.nonce,
 						sizeof(row.nonce)) == 0;
-		enum row_verdict verdict =
-			store_verdict(store, s, opens && row.spec);
+		bool damaged;
 
-		if (verdict != ROW_SOUND && store_key_opens(store, err) < 0) {
-			pb_free(row.spec);
-			sqlite3_reset(s);
-			return -1;
-		}
-		if (verdict == ROW_NAMELESS) {
-			pb_free(row.spec);
+		known = is_object(store, s, opens && row.spec, row.spec,
+				  &damaged, err);
+		if (known <= 0)
 			continue;
-		}
 		store_text(s, 0, row.id, sizeof(row.id));
 		store_text(s, 1, row.name, sizeof(row.name));
 		store_text(s, 2, row.sandbox_id, sizeof(row.sandbox_id));
 		store_text(s, 4, row.image_digest, sizeof(row.image_digest));
 		store_text(s, 5, row.template_id, sizeof(row.template_id));
-		if (verdict == ROW_DAMAGED)
+		if (damaged)
 			make_damaged(&row);
 		fn(&row, arg);
 	}
 	sqlite3_reset(s);
+	if (known < 0)
+		return -1;
 	if (r != SQLITE_DONE)
 		return store_failed(store, "read the snapshots", err);
 	return 0;

@@ -561,6 +561,41 @@ static void with_another_key_nothing_is_made_up(void **state)
 	store_close(store);
 }
 
+static void count_snapshots(const struct snapshot_row *row, void *arg)
+{
+	++*(unsigned int *)arg;
+	pb_free(row->spec);
+}
+
+static void with_another_key_no_snapshot_is_made_up(void **state)
+{
+	struct snapshot_row snapshot = { .id = "snap_1", .created_ms = 1 };
+	struct store *store = open_it();
+	struct sandbox_row row;
+	unsigned int n = 0;
+	struct error err;
+	char cmd[200];
+	Spec spec;
+
+	(void)state;
+	fill(&row, &spec, "a");
+	snapshot.spec = &spec;
+	store_begin(store);
+	store_snapshot_put(store, &snapshot);
+	assert_int_equal(store_commit(store, NULL), 0);
+	assert_int_equal(store_snapshots(store, count_snapshots, &n, &err), 0);
+	assert_int_equal(n, 1);
+	store_close(store);
+	snprintf(cmd, sizeof(cmd),
+		 "head -c 32 /dev/urandom >%s/node.key", dir);
+	assert_int_equal(system(cmd), 0);
+	store = open_it();
+	assert_int_equal(store_snapshots(store, count_snapshots, &n, &err), -1);
+	assert_int_equal(err.code, ERR_DATA_LOSS);
+	assert_int_equal(n, 1);
+	store_close(store);
+}
+
 static void count_states(const struct sandbox_row *row, void *arg)
 {
 	unsigned int *n = arg;
@@ -671,6 +706,7 @@ int main(int argc, char **argv)
 		T(env_and_nonces_are_not_in_the_file),
 		T(without_its_key_a_database_is_refused),
 		T(with_another_key_nothing_is_made_up),
+		T(with_another_key_no_snapshot_is_made_up),
 		T(a_row_that_cannot_be_read_is_failed_and_keeps_no_other),
 		T(an_older_database_is_sealed_at_the_next_start),
 	};
