@@ -175,11 +175,8 @@ uint8_t *seal_take(const struct seal *seal, const void *data, size_t len,
 	uint8_t *out, *tag;
 	int n = 0, rest = 0, ok;
 
-	if (len < HEAD_LEN || memcmp(in, mark, MARK_LEN) != 0) {
-		*ret_len = len;
-		return xmemdup(data ? data : "", len);
-	}
-	if (len > BLOB_MAX + HEAD_LEN)
+	if (len < HEAD_LEN || len > BLOB_MAX + HEAD_LEN ||
+	    memcmp(in, mark, MARK_LEN) != 0)
 		return NULL;
 	out = xcalloc(1, len - HEAD_LEN + 1);
 	tag = xmemdup(in + MARK_LEN + NONCE_LEN, TAG_LEN);

@@ -33,9 +33,10 @@ int seal_register(struct seal *seal, sqlite3 *db);
 
 /**
  * seal_take() - What was sealed, in clear
- * @data, @len:	As it is in the database; what was never sealed is itself
+ * @data, @len:	As it is in the database
  *
- * Return: a copy, the caller's to free; NULL: it does not open with this key
+ * Return: a copy, the caller's to free; NULL: it does not open with this key, or
+ * was not sealed
  */
 uint8_t *seal_take(const struct seal *seal, const void *data, size_t len,
 		   size_t *ret_len);

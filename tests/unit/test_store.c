@@ -640,6 +640,24 @@ static void a_row_that_cannot_be_read_is_failed_and_keeps_no_other(void **state)
 	store_close(store);
 }
 
+static void an_answer_whose_mark_is_spoiled_is_not_given_out(void **state)
+{
+	struct store *store = open_it();
+	struct store_request request;
+	struct error err;
+
+	(void)state;
+	put_canary(store);
+	assert_int_equal(sqlite3_exec(*(sqlite3 **)store,
+				      "UPDATE requests SET answer = x'01' ||"
+				      " substr(answer, 2)",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(store_request_get(store, "r", &request, &err), -1);
+	assert_int_equal(err.code, ERR_DATA_LOSS);
+	store_close(store);
+}
+
 /* As a daemon before this one wrote it. */
 static void an_older_database_is_sealed_at_the_next_start(void **state)
 {
@@ -708,6 +726,7 @@ int main(int argc, char **argv)
 		T(with_another_key_nothing_is_made_up),
 		T(with_another_key_no_snapshot_is_made_up),
 		T(a_row_that_cannot_be_read_is_failed_and_keeps_no_other),
+		T(an_answer_whose_mark_is_spoiled_is_not_given_out),
 		T(an_older_database_is_sealed_at_the_next_start),
 	};
 
