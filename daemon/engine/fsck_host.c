@@ -23,6 +23,9 @@ static void tell_request(const char *id, enum store_odd why, void *arg)
 	str_escape(name, sizeof(name), id ? id : "", id ? strlen(id) : 0);
 	if (why == STORE_ODD_BAD)
 		fsck_tell(f, FSCK_DAMAGED, "requests", name, "makes no sense");
+	else if (why == STORE_ODD_SEALED)
+		fsck_tell(f, FSCK_DAMAGED, "requests", name,
+			  "its answer cannot be read");
 	else if (why == STORE_ODD_OLD)
 		fsck_tell(f, FSCK_LEFTOVER, "requests", name,
 			  "is older than answers are kept");

@@ -77,7 +77,8 @@ static const char *const migrations[STORE_VERSION] = {
 #define SEALED_SINCE 4 /* the version above */
 
 /* What is wrong with a request (enum store_odd), of its columns. ?1: it must have
- * expired after this, ?2: before that, ?3: ended sandboxes that are remembered.
+ * expired after this, ?2: before that, ?3: ended sandboxes that are remembered,
+ * ?4: the key is the one that answers were sealed with.
  *
  * A request is kept no longer than the sandbox that it was about; but one to
  * terminate it may be repeated later, and what ended may have been forgotten
@@ -90,6 +91,7 @@ _Static_assert(SBX_TERMINATED == 7, "below");
 	" 31 OR length(sandbox_id) > 128 OR length(digest) != 32"              \
 	" OR typeof(expires_ms) != 'integer' OR expires_ms > ?2 THEN 1"        \
 	" WHEN expires_ms < ?1 THEN 2"                                         \
+	" WHEN ?4 AND answer IS NOT NULL AND NOT unseals(answer) THEN 4"       \
 	" WHEN method IN ('CreateSandbox', 'UpdateSandbox', 'PauseSandbox',"   \
 	" 'ResumeSandbox', 'TerminateSandbox', 'ForkSandbox',"                 \
 	" 'RestoreSandbox', 'CreateSnapshot', 'ExposePort', 'ClosePort')"      \
@@ -131,7 +133,7 @@ static const char *const sql[Q_COUNT] = {
 	[Q_REQUEST_PENDING] = "SELECT id FROM requests WHERE method = ?"
 		" AND sandbox_id = ? AND answer IS NULL",
 	[Q_REQUESTS_ODD] = "SELECT CAST(id AS TEXT), " ODD " AS why"
-		" FROM requests WHERE why > 0 LIMIT ?4",
+		" FROM requests WHERE why > 0 LIMIT ?5",
 	[Q_REQUESTS_DROP_ODD] = "DELETE FROM requests WHERE " ODD " > 0",
 	[Q_FORK_PUT] = "INSERT OR REPLACE INTO forks VALUES (?)",
 	[Q_FORK_REMOVE] = "DELETE FROM forks WHERE sandbox_id = ?",

@@ -133,10 +133,12 @@ enum store_odd {
 	STORE_ODD_BAD = 1,  /* its columns make no sense */
 	STORE_ODD_OLD,	    /* older than its life */
 	STORE_ODD_DANGLING, /* of a sandbox that is not there */
+	STORE_ODD_SEALED,   /* its answer does not open */
 };
 
 /* Requests that should not be there, at most @limit. @alive_ms: when a daemon
  * worked on the database last, which forgets those past their time; 0: never.
+ * Unseals all answers; with another node's key none is odd for not opening.
  */
 typedef void (*store_odd_fn)(const char *request_id, enum store_odd why,
 			     void *arg);

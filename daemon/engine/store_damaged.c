@@ -74,6 +74,17 @@ static void sql_opens(sqlite3_context *sql, int n, sqlite3_value **values)
 	drop(clear, len);
 }
 
+/* unseals(BLOB) */
+static void sql_unseals(sqlite3_context *sql, int n, sqlite3_value **values)
+{
+	size_t len = 0;
+	uint8_t *clear = take(sql, values[0], &len);
+
+	(void)n;
+	sqlite3_result_int(sql, clear != NULL);
+	drop(clear, len);
+}
+
 /* is_spec(BLOB): it unseals, to a specification. */
 static void sql_is_spec(sqlite3_context *sql, int n, sqlite3_value **values)
 {
@@ -92,14 +103,23 @@ static void sql_is_spec(sqlite3_context *sql, int n, sqlite3_value **values)
 
 int store_judges(struct store *store)
 {
+	static const struct {
+		const char *name;
+		int n;
+		void (*fn)(sqlite3_context *sql, int n, sqlite3_value **values);
+	} judges[] = {
+		{ "opens", 2, sql_opens },
+		{ "unseals", 1, sql_unseals },
+		{ "is_spec", 1, sql_is_spec },
+	};
 	const int flags = SQLITE_UTF8 | SQLITE_DIRECTONLY;
-	int r = sqlite3_create_function_v2(store->db, "opens", 2, flags, store,
-					   sql_opens, NULL, NULL, NULL);
+	int r = SQLITE_OK;
 
-	if (r != SQLITE_OK)
-		return r;
-	return sqlite3_create_function_v2(store->db, "is_spec", 1, flags, store,
-					  sql_is_spec, NULL, NULL, NULL);
+	for (size_t i = 0; i < 3 && r == SQLITE_OK; i++)
+		r = sqlite3_create_function_v2(store->db, judges[i].name,
+					       judges[i].n, flags, store,
+					       judges[i].fn, NULL, NULL, NULL);
+	return r;
 }
 
 /* ---- rows as they are read ---- */

@@ -73,15 +73,20 @@ static int64_t odd_before(int64_t now_ms, int64_t alive_ms)
 	return (alive_ms < now_ms ? alive_ms : now_ms) - ODD_SLACK_MS;
 }
 
+static int64_t key_opens(struct store *store)
+{
+	return store_key_opens(store, NULL) == 0;
+}
+
 int store_requests_odd(struct store *store, int64_t now_ms, int64_t alive_ms,
 		       uint32_t limit, store_odd_fn fn, void *arg,
 		       struct error *err)
 {
-	sqlite3_stmt *s = store_bind(store, Q_REQUESTS_ODD, "iiii",
+	sqlite3_stmt *s = store_bind(store, Q_REQUESTS_ODD, "iiiii",
 				     odd_before(now_ms, alive_ms),
 				     now_ms + ODD_LATE_MS,
 				     (int64_t)SANDBOX_TERMINATED_MAX,
-				     (int64_t)limit);
+				     key_opens(store), (int64_t)limit);
 	int r;
 
 	while ((r = sqlite3_step(s)) == SQLITE_ROW)
@@ -96,9 +101,9 @@ int store_requests_odd(struct store *store, int64_t now_ms, int64_t alive_ms,
 void store_requests_drop_odd(struct store *store, int64_t now_ms,
 			     int64_t alive_ms)
 {
-	store_run(store, Q_REQUESTS_DROP_ODD, "iii",
+	store_run(store, Q_REQUESTS_DROP_ODD, "iiii",
 		  odd_before(now_ms, alive_ms), now_ms + ODD_LATE_MS,
-		  (int64_t)SANDBOX_TERMINATED_MAX);
+		  (int64_t)SANDBOX_TERMINATED_MAX, key_opens(store));
 }
 
 int64_t store_events_time(struct store *store)

@@ -6,7 +6,7 @@
  * does too (by functions of store_damaged.c; whoever reads the row unseals it anyway
  * and need not ask); and NAMED_X, of one whose key makes sense, so that there is an
  * object which its own method can remove. What is wrong with requests is in
- * store.c: no object hangs on them.
+ * store.c: no object hangs on them, and none is read at the start.
  */
 #ifndef ENGINE_STORE_ROWS_H
 #define ENGINE_STORE_ROWS_H

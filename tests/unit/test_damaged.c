@@ -89,6 +89,28 @@ static size_t fsck(bool repair, char path[200])
 	return n;
 }
 
+/* What fsck tells of @path; "" nothing. */
+static const char *problem_of(const char *path, bool repair)
+{
+	NODE(CheckState, CHECK_STATE);
+	Sandbox__Node__V1__CheckStateResponse *r;
+	static char text[64];
+
+	text[0] = '\0';
+	m.repair = repair;
+	assert_true(rig_call("CheckState", &m.base));
+	r = sandbox__node__v1__check_state_response__unpack(
+		NULL, world.answer_len, world.answer);
+	assert_non_null(r);
+	for (size_t i = 0; i < r->n_problems; i++)
+		if (!strcmp(r->problems[i]->path, path))
+			snprintf(text, sizeof(text), "%s%s",
+				 r->problems[i]->kind,
+				 r->problems[i]->repaired ? " repaired" : "");
+	pb_free(r);
+	return text;
+}
+
 /* ---- each column of each table ---- */
 
 static void copy(const char *from, const char *to)
@@ -305,6 +327,35 @@ static void the_only_row_there_is_may_be_the_damaged_one(void **state)
 	assert_nothing_but(0, 0);
 }
 
+/* ---- answers ---- */
+
+static void a_damaged_answer_is_told_and_given_to_nobody(void **state)
+{
+	Sandbox__Node__V1__PauseSandboxRequest m =
+		SANDBOX__NODE__V1__PAUSE_SANDBOX_REQUEST__INIT;
+
+	(void)state;
+	assert_true(rig_create("a"));
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.request_id = (char *)(uintptr_t) "r1";
+	assert_true(rig_call("PauseSandbox", &m.base));
+	assert_true(rig_call("PauseSandbox", &m.base));
+	assert_string_equal(problem_of("requests/r1", false), "");
+	sql("UPDATE requests SET answer = substr(answer, 1,"
+	    " length(answer) - 1) || x'00' WHERE id = 'r1'");
+	restart();
+	assert_false(rig_call("PauseSandbox", &m.base));
+	assert_int_equal(world.answer_err.code, ERR_DATA_LOSS);
+	assert_string_equal(problem_of("requests/r1", false), "damaged");
+	assert_string_equal(problem_of("requests/r1", true),
+			    "damaged repaired");
+	assert_string_equal(problem_of("requests/r1", false), "");
+	/* Nobody knows of the request any more: it is one like any other. */
+	assert_false(rig_call("PauseSandbox", &m.base));
+	assert_int_equal(world.answer_err.code, ERR_CONFLICT);
+	assert_int_equal(rig_state("a"), SBX_PAUSED);
+}
+
 /* ---- ports and clones ---- */
 
 static void a_damaged_port_is_closed_until_it_is_repaired(void **state)
@@ -353,6 +404,7 @@ int main(int argc, char **argv)
 		T(a_damaged_snapshot_is_not_merged),
 		T(a_paused_sandbox_resumes_whose_snapshots_row_is_damaged),
 		T(the_only_row_there_is_may_be_the_damaged_one),
+		T(a_damaged_answer_is_told_and_given_to_nobody),
 		T(a_damaged_port_is_closed_until_it_is_repaired),
 		T(a_damaged_waiting_clone_is_ended),
 	};

@@ -517,6 +517,60 @@ static void requests_that_make_no_sense_are_told(void **state)
 	assert_string_equal(told("requests", "none"), "damaged");
 }
 
+#define SPOIL_ANSWER                                                           \
+	"UPDATE requests SET answer = substr(answer, 1, length(answer) - 1)"   \
+	" || x'00' WHERE id = 'r1'"
+
+static void an_answer_that_cannot_be_read_is_told_and_forgotten(void **state)
+{
+	(void)state;
+	put_meta();
+	put_event(0);
+	put_sandbox("a", SBX_PAUSED, -1);
+	put_request("r1", "PauseSandbox", "a", 20 * HOUR, true);
+	put_request("r2", "PauseSandbox", "a", 20 * HOUR, true);
+	put_request("r3", "PauseSandbox", "a", 20 * HOUR, false);
+	spoil(SPOIL_ANSWER);
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 1);
+	assert_string_equal(told("requests", "r1"), "damaged");
+	offline(false);
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 1);
+	offline(true);
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 0);
+	assert_false(has_request("r1"));
+	assert_true(has_request("r2") && has_request("r3"));
+}
+
+/* Then it is the key that has to be found again. */
+static void with_another_key_no_answer_is_damaged_nor_forgotten(void **state)
+{
+	char *key = path_of("node.key"), *kept = path_of("kept.key");
+
+	(void)state;
+	put_request("r1", "BuildTemplate", "", HOUR, true);
+	put_request("old", "BuildTemplate", "", -2 * HOUR, true);
+	rig.store = store_close(rig.store);
+	assert_int_equal(rename(key, kept), 0);
+	write_to("node.key", "01234567890123456789012345678901");
+	open_store();
+	check_requests(0);
+	assert_int_equal(rig.f.report.n, 1);
+	assert_string_equal(told("requests", "old"), "leftover");
+	store_begin(rig.store);
+	store_requests_drop_odd(rig.store, loop_wall_ms(), loop_wall_ms());
+	assert_int_equal(store_commit(rig.store, NULL), 0);
+	rig.store = store_close(rig.store);
+	assert_int_equal(rename(kept, key), 0);
+	open_store();
+	assert_true(has_request("r1"));
+	assert_false(has_request("old"));
+	free(key);
+	free(kept);
+}
+
 static void a_repair_forgets_odd_requests_and_no_others(void **state)
 {
 	(void)state;
@@ -637,6 +691,8 @@ int main(int argc, char **argv)
 		T(requests_about_nobody_are_told),
 		T(requests_older_than_their_life_are_told_once_a_daemon_saw_them),
 		T(requests_that_make_no_sense_are_told),
+		T(an_answer_that_cannot_be_read_is_told_and_forgotten),
+		T(with_another_key_no_answer_is_damaged_nor_forgotten),
 		T(a_repair_forgets_odd_requests_and_no_others),
 		T(taps_and_rules_that_no_row_owns_are_told_and_taken_away),
 		T(a_new_database_takes_no_tap_away),
