@@ -38,9 +38,9 @@ static int cmd_create(struct ctl *ctl)
 
 static void print_list(const NODE(ListSnapshotsResponse) * r)
 {
-	static const char *const head[] = { "ID",    "NAME",	"SANDBOX",
-					    "IMAGE", "CREATED", "SIZE",
-					    NULL };
+	static const char *const head[] = { "ID",      "NAME",	  "SANDBOX",
+					    "IMAGE",   "CREATED", "SIZE",
+					    "PROBLEM", NULL };
 	struct table *t = table_new(head);
 	char time[CTL_TIME_MAX], size[TEXT_SIZE_MAX];
 
@@ -53,6 +53,7 @@ static void print_list(const NODE(ListSnapshotsResponse) * r)
 		table_cell(t, "%s", s->image);
 		table_cell(t, "%s", ctl_time(time, s->created_at));
 		table_cell(t, "%s", text_size(size, s->size_bytes));
+		table_cell(t, "%s", *s->problem ? s->problem : "-");
 	}
 	table_print(t, stdout);
 	table_free(t);

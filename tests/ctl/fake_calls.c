@@ -220,6 +220,31 @@ static void import_image_end(struct fake_call *c)
 	fake_answer(c, &resp.base);
 }
 
+/* A good one, and one that the node's database no longer tells of. */
+static void list_snapshots(struct fake_call *c, const ProtobufCMessage *m)
+{
+	NODE(ListSnapshotsResponse) resp = NODE_INIT(LIST_SNAPSHOTS_RESPONSE);
+	Google__Protobuf__Timestamp created;
+	NODE(Snapshot) good = NODE_INIT(SNAPSHOT), bad = NODE_INIT(SNAPSHOT);
+	NODE(Snapshot) *both[] = { &good, &bad };
+
+	(void)m;
+	google__protobuf__timestamp__init(&created);
+	created.seconds = 1700000000;
+	good.id = (char *)(uintptr_t) "snap_1";
+	good.name = (char *)(uintptr_t) "first";
+	good.sandbox_id = (char *)(uintptr_t) "sb_1";
+	good.image = (char *)(uintptr_t) "debian:12";
+	good.created_at = bad.created_at = &created;
+	good.size_bytes = 1 << 20;
+	bad.id = (char *)(uintptr_t) "snap_bad";
+	bad.sandbox_id = (char *)(uintptr_t) "sb_2";
+	bad.problem = (char *)(uintptr_t) "STATE_UNREADABLE";
+	resp.snapshots = both;
+	resp.n_snapshots = 2;
+	fake_answer(c, &resp.base);
+}
+
 /* Only a whole import leaves a trace, which the tests look for. */
 static void export_snapshot(struct fake_call *c, const ProtobufCMessage *m)
 {
@@ -251,6 +276,7 @@ const struct fake_method fake_node_methods[] = {
 	{ .name = "ImportImage",
 	  .message = import_image,
 	  .half_close = import_image_end },
+	{ .name = "ListSnapshots", .message = list_snapshots },
 	{ .name = "ExportSnapshot", .message = export_snapshot },
 	{ 0 },
 };

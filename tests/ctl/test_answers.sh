@@ -89,6 +89,14 @@ check "not ended yet: status 0" exits 0
 check "not ended yet: why" says "libvirt hangs"
 run fork snap_1 --count 3
 check "fork of a snapshot: an id a line" [ "$(wc -l <"$dir/out")" = 3 ]
+run snapshot list
+check "snapshots: head and a line each" [ "$(wc -l <"$dir/out")" = 3 ]
+cell() { [ "$(sed -n "$1p" "$dir/out" | awk '{ print $NF }')" = "$2" ]; }
+check "snapshots: a column of problems" cell 1 PROBLEM
+check "snapshots: a good one has none" cell 2 -
+check "snapshots: a damaged one's" cell 3 STATE_UNREADABLE
+run snapshot list --json
+check "snapshots, JSON: a problem" contains '"problem":"STATE_UNREADABLE"'
 run resume sb_1
 check "a method the node has not: its code" says UNIMPLEMENTED:
 run get sb_1 --json --connect "unix:$dir/node.sock"
