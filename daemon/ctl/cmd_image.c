@@ -241,7 +241,7 @@ static int cmd_build(struct ctl *ctl)
 static int cmd_template_list(struct ctl *ctl)
 {
 	static const char *const head[] = { "ID",     "IMAGE",	 "CPU",
-					    "MEMORY", "SIZE",	 "READY",
+					    "MEMORY", "SIZE",	 "WAITING",
 					    "USERS",  "CREATED", NULL };
 	NODE(ListTemplatesRequest) req = NODE_INIT(LIST_TEMPLATES_REQUEST);
 	_cleanup_(message_freep) ProtobufCMessage *m = NULL;
@@ -267,7 +267,7 @@ static int cmd_template_list(struct ctl *ctl)
 		table_cell(t, "%u", x->cpu);
 		table_cell(t, "%u MiB", x->memory_mib);
 		table_cell(t, "%s", text_size(size, x->size_bytes));
-		table_cell(t, "%u", x->pool_ready);
+		table_cell(t, "%u of %u", x->pool_ready, x->pool_wanted);
 		table_cell(t, "%u", x->users);
 		table_cell(t, "%s", ctl_time(time, x->created_at));
 	}

@@ -39,9 +39,10 @@ static void print_node(const NODE(GetNodeResponse) * n)
 	       (int)strcspn(n->guest_kernel, " "), n->guest_kernel);
 	printf("%-14s agents by %s, snapshots by %s\n", "mechanisms",
 	       n->agent_link, n->snapshot_mechanism);
-	printf("%-14s %u of %u, %u running, %u clones waiting%s\n", "sandboxes",
-	       n->sandboxes, n->sandboxes_max, n->sandboxes_running,
-	       n->pool_ready, n->draining ? " (draining)" : "");
+	printf("%-14s %u of %u, %u running, %u of %u clones waiting%s\n",
+	       "sandboxes", n->sandboxes, n->sandboxes_max,
+	       n->sandboxes_running, n->pool_ready, n->pool_wanted,
+	       n->draining ? " (draining)" : "");
 	printf("%-14s %u of %u\n", "vCPUs", n->vcpus_used, n->vcpus_max);
 	printf("%-14s %" PRIu64 " of %" PRIu64 " MiB\n", "memory",
 	       n->memory_used_mib, n->memory_max_mib);

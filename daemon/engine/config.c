@@ -77,6 +77,7 @@ static const struct key keys[] = {
 	{ "quota", "disk_max_mib",	T_U64,	AT(quota_default.disk_max_mib), 0, 1ull << 40 },
 	{ "pool", "min",		T_U32,	AT(pool_min), 0, 1024 },
 	{ "pool", "max",		T_U32,	AT(pool_max), 0, 1024 },
+	{ "pool", "keep",		T_DURATION, AT(pool_keep_ms), 1000, 30ull * 86400000 },
 	{ "pool", "refill",		T_DURATION, AT(pool_refill_ms), 0, 3600000 },
 	{ "pool", "idle",		T_DURATION, AT(pool_idle_ms), 1000, 30ull * 86400000 },
 	{ "network", "range",		T_RANGE, AT(range), 0, 0 },
@@ -292,7 +293,7 @@ static struct config *config_new(void)
 		.create_burst = 100,
 		.net_limits = { .connections_max = 4096 },
 		.pool_min = 1,
-		.pool_max = 8,
+		.pool_keep_ms = 300000,
 		.pool_refill_ms = 200,
 		.pool_idle_ms = 3600000,
 		.range = 0x0a640000, /* 10.100.0.0/16 */
@@ -364,7 +365,7 @@ static int check_whole(const struct config *config, struct error *err)
 		return err_set(err, ERR_INVALID, "[ports] url: is empty");
 	if (config->webhook_url && check_webhook(config, err) < 0)
 		return -1;
-	if (config->pool_max < config->pool_min)
+	if (config->pool_max && config->pool_max < config->pool_min)
 		return err_set(err, ERR_INVALID,
 			       "[pool] max: is less than min");
 	if (config->vcpu_overcommit <= 0 || config->memory_overcommit <= 0 ||
@@ -596,6 +597,7 @@ void config_reload(struct config *config, struct config *fresh, char *later,
 	SWAP(config->n_quotas, fresh->n_quotas);
 	SWAP(config->pool_min, fresh->pool_min);
 	SWAP(config->pool_max, fresh->pool_max);
+	SWAP(config->pool_keep_ms, fresh->pool_keep_ms);
 	SWAP(config->pool_refill_ms, fresh->pool_refill_ms);
 	SWAP(config->pool_idle_ms, fresh->pool_idle_ms);
 	SWAP(config->ports_url, fresh->ports_url);

@@ -106,9 +106,9 @@ struct config {
 	struct config_quota quota_default;
 	struct config_quota *quotas;
 	size_t n_quotas;
-	/* [pool]; min and max for one template */
+	/* [pool]; min and max for one template, max 0: as min */
 	uint32_t pool_min, pool_max;
-	uint64_t pool_refill_ms, pool_idle_ms;
+	uint64_t pool_keep_ms, pool_refill_ms, pool_idle_ms;
 	/* [snapshots] */
 	enum config_mechanism mechanism;
 	/* [network] */

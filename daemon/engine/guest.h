@@ -28,6 +28,7 @@ struct task;
  * @snapshot_dir: "": none
  * @hold:	A waiting clone
  * @clone:	Taken from the pool: to be released, not started
+ * @in_use:	Its template was before: there could be one in the pool
  * @policy:	Valid when has_policy; else nothing passes
  * @nonce:	Of Hello; @new_nonce is what Configure sets
  */
@@ -37,7 +38,7 @@ struct guest_plan {
 	char key[80];
 	char template_dir[PATH_MAX], snapshot_dir[PATH_MAX];
 	char template_id[OBJECT_ID_SIZE];
-	bool hold, clone, has_policy, linked;
+	bool hold, clone, in_use, has_policy, linked;
 	uint64_t generation;
 	struct net_policy policy;
 	struct net_limits limits;

@@ -210,10 +210,15 @@ static void put_templates(struct engine *e, struct prom *p)
 	list_for_each(&e->templates, t, struct template, link) prom_add(
 		p, pool_ready(e, t->row.id),
 		L({ "template", t->row.id }, { "image", t->row.image }));
+	prom_family(p, "sandboxd_pool_wanted", "gauge",
+		    "Clones of a template that are to wait, as creates come.");
+	list_for_each(&e->templates, t, struct template, link) prom_add(
+		p, pool_wanted(e, t),
+		L({ "template", t->row.id }, { "image", t->row.image }));
 	prom_family(p, "sandboxd_pool_target", "gauge",
 		    "Bounds of a template's pool, as configured.");
 	prom_add(p, e->config->pool_min, L({ "bound", "min" }));
-	prom_add(p, e->config->pool_max, L({ "bound", "max" }));
+	prom_add(p, pool_max(e), L({ "bound", "max" }));
 }
 
 static void put_saves(struct engine *e, struct prom *p)

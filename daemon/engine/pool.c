@@ -29,7 +29,7 @@ struct clone {
 	struct list link;
 	struct pool_row row;
 	struct quota_share share;
-	bool taken;
+	bool taken, held; /* by a sandbox; the share, of the quota */
 };
 
 static struct clone *find(struct engine *e, const char *uuid)
@@ -40,9 +40,16 @@ static struct clone *find(struct engine *e, const char *uuid)
 	return NULL;
 }
 
+static void let_share(struct engine *e, struct clone *c)
+{
+	if (c->held)
+		quota_release(e->quota, NULL, &c->share, true);
+	c->held = false;
+}
+
 static void drop(struct engine *e, struct clone *c)
 {
-	quota_release(e->quota, NULL, &c->share, true);
+	let_share(e, c);
 	list_del(&c->link);
 	free(c);
 }
@@ -108,10 +115,11 @@ static void fill_reserve(struct task *t)
 		task_fail(t, &err);
 		return;
 	}
+	c->held = true;
 	if (guest_plan_new(e, &t->guest, tpl->row.cpu, tpl->row.memory_mib,
 			   tpl->row.disk_mib, image->disk, image->digest,
 			   &err) < 0) {
-		quota_release(e->quota, NULL, &c->share, true);
+		let_share(e, c);
 		task_fail(t, &err);
 		return;
 	}
@@ -120,9 +128,7 @@ static void fill_reserve(struct task *t)
 
 static void fill_reserve_undo(struct task *t)
 {
-	struct clone *c = t->data;
-
-	quota_release(t->engine->quota, NULL, &c->share, true);
+	let_share(t->engine, t->data);
 	guest_slot_undo(t);
 }
 
@@ -161,6 +167,7 @@ static void fill_ended(struct task *t, const struct error *err)
 		list_add_tail(&e->clones, &c->link);
 		log_debug("clone '%s' of '%s' waits", c->row.uuid,
 			  c->row.template_id);
+		pool_trim(e); /* what was wanted may have changed */
 		loop_timer(e->loop, &e->pool_timer,
 			   loop_now_ms() + e->config->pool_refill_ms,
 			   on_refill, e);
@@ -168,7 +175,7 @@ static void fill_ended(struct task *t, const struct error *err)
 	}
 	if (err->code == ERR_DATA_LOSS)
 		template_spoiled(e, c->row.template_id);
-	if (err->code != ERR_LIMIT)
+	if (err->code != ERR_LIMIT && err->code != ERR_CANCELLED)
 		log_warn("no clone of '%s' for the pool: %s",
 			 c->row.template_id, err->msg);
 	loop_timer(e->loop, &e->pool_timer, loop_now_ms() + FAILED_WAIT_MS,
@@ -194,10 +201,69 @@ static bool may_have_clones(struct engine *e, const struct template *tpl)
 	       template_is_current(e, tpl);
 }
 
-static bool wants_clone(struct engine *e, const struct template *tpl)
+uint32_t pool_max(const struct engine *e)
 {
-	return pool_ready(e, tpl->row.id) < e->config->pool_min &&
-	       may_have_clones(e, tpl);
+	const struct config *c = e->config;
+
+	return c->pool_max > c->pool_min ? c->pool_max : c->pool_min;
+}
+
+/* By how much a pool may be larger than min. */
+static uint32_t room(const struct engine *e)
+{
+	return pool_max(e) - e->config->pool_min;
+}
+
+uint32_t pool_wanted(struct engine *e, const struct template *tpl)
+{
+	uint32_t grown = tpl->grown < room(e) ? tpl->grown : room(e);
+
+	return may_have_clones(e, tpl) ? e->config->pool_min + grown : 0;
+}
+
+uint32_t pool_wanted_all(struct engine *e)
+{
+	uint32_t n = 0;
+
+	list_for_each(&e->templates, tpl, struct template, link)
+		n += pool_wanted(e, tpl);
+	return n;
+}
+
+void pool_asked(struct engine *e, const char *template_id, bool found)
+{
+	struct template *tpl = template_find(e, template_id);
+
+	if (!tpl)
+		return;
+	if (!found || pool_ready(e, template_id) == 0)
+		tpl->short_ms = loop_now_ms();
+	if (found)
+		return;
+	if (tpl->grown > room(e)) /* there was more before a reload */
+		tpl->grown = room(e);
+	if (tpl->grown < room(e)) {
+		tpl->grown++;
+		log_debug("template '%s': %u clones are to wait", template_id,
+			  pool_wanted(e, tpl));
+	}
+	e->pool_taken_ms = loop_now_ms();
+	pool_refill(e);
+}
+
+/* One was to spare all the while. */
+static void shrink_unneeded(struct engine *e)
+{
+	uint64_t now = loop_now_ms();
+
+	list_for_each(&e->templates, tpl, struct template, link) {
+		if (!tpl->grown || now - tpl->short_ms < e->config->pool_keep_ms)
+			continue;
+		tpl->grown--;
+		tpl->short_ms = now;
+		log_debug("template '%s': %u clones are to wait", tpl->row.id,
+			  pool_wanted(e, tpl));
+	}
 }
 
 /* Who waits for a guest now goes before who may later: a QEMU that starts takes
@@ -245,6 +311,7 @@ static void add_clone(struct engine *e, const struct template *tpl)
 void pool_refill(struct engine *e)
 {
 	struct template *want = NULL, *old = NULL;
+	uint32_t least = UINT32_MAX;
 
 	if (pressure_check(e, NULL) < 0)
 		return;
@@ -253,9 +320,15 @@ void pool_refill(struct engine *e)
 		return;
 	if (e->hv_up && !e->testing)
 		old = templates_without_heir(e);
-	list_for_each(&e->templates, tpl, struct template, link)
-		if (!want && wants_clone(e, tpl))
+	/* The first one of each before the second of any. */
+	list_for_each(&e->templates, tpl, struct template, link) {
+		uint32_t ready = pool_ready(e, tpl->row.id);
+
+		if (ready < least && ready < pool_wanted(e, tpl)) {
 			want = tpl;
+			least = ready;
+		}
+	}
 	if ((!want && !old) ||
 	    refill_can_wait(e, want ? REFILL_WAIT_MAX_MS : BUILD_WAIT_MAX_MS))
 		return;
@@ -287,14 +360,36 @@ static void end_clone(struct engine *e, struct clone *c)
 	drop(e, c);
 }
 
+/* Its room is there at once; it takes some time to end. */
+static bool stop_filling(struct engine *e)
+{
+	list_for_each(&e->tasks, t, struct task, link) {
+		if (t->kind != &task_fill || t->cancelled || t->undoing)
+			continue;
+		let_share(e, t->data);
+		task_cancel(t);
+		return true;
+	}
+	return false;
+}
+
 bool pool_shrink(struct engine *e)
 {
-	list_for_each(&e->clones, c, struct clone, link)
-		if (!c->taken) {
-			end_clone(e, c);
-			return true;
-		}
-	return false;
+	struct clone *spare = NULL;
+	uint32_t most = 0;
+
+	list_for_each(&e->clones, c, struct clone, link) {
+		uint32_t ready = pool_ready(e, c->row.template_id);
+
+		if (c->taken || ready <= most)
+			continue;
+		spare = c;
+		most = ready;
+	}
+	if (!spare)
+		return stop_filling(e);
+	end_clone(e, spare);
+	return true;
 }
 
 void pool_empty(struct engine *e)
@@ -309,12 +404,12 @@ void pool_trim(struct engine *e)
 	/* Before, what makes a template current is not known. */
 	if (!e->hv_up || e->recovering || e->stopping)
 		return;
+	shrink_unneeded(e);
 	list_for_each(&e->clones, c, struct clone, link) {
 		struct template *tpl = template_find(e, c->row.template_id);
 
-		if (!c->taken &&
-		    (!tpl || !may_have_clones(e, tpl) ||
-		     pool_ready(e, tpl->row.id) > e->config->pool_min))
+		if (!c->taken && (!tpl || pool_ready(e, tpl->row.id) >
+						  pool_wanted(e, tpl)))
 			end_clone(e, c);
 	}
 }
@@ -357,7 +452,11 @@ void pool_restore(struct engine *e, const struct pool_row *row, bool adopt)
 	c->share = (struct quota_share){ tpl->row.cpu, tpl->row.memory_mib,
 					 tpl->row.disk_mib };
 	quota_adopt(e->quota, NULL, &c->share, true);
+	c->held = true;
 	list_add_tail(&e->clones, &c->link);
+	if (pool_ready(e, tpl->row.id) > e->config->pool_min)
+		tpl->grown++;
+	tpl->short_ms = loop_now_ms();
 }
 
 void pool_free(struct engine *e)

@@ -83,6 +83,7 @@ static void fill_use(struct engine *e, PbNode *r)
 	r->disk_used_mib = use.disk_mib;
 	r->disk_max_mib = use.disk_max_mib;
 	r->pool_ready = pool_ready(e, NULL);
+	r->pool_wanted = pool_wanted_all(e);
 }
 
 int rpc_get_node(struct call *call, struct error *err)

@@ -47,11 +47,12 @@ struct fork {
 
 /* ---- steps ---- */
 
-static void template_ready(const char *template_id, void *arg)
+static void template_ready(const char *template_id, bool in_use, void *arg)
 {
 	struct task *t = arg;
 	struct guest_plan *g = &t->guest;
 
+	g->in_use = in_use;
 	snprintf(g->template_id, sizeof(g->template_id), "%s", template_id);
 	if (template_id[0])
 		engine_path(t->engine, "templates", template_id,
@@ -117,6 +118,8 @@ static void reserve(struct task *t)
 	}
 	if (g->clone)
 		pool_taken(e, clone);
+	if (t->kind == &task_create && g->template_id[0] && g->in_use)
+		pool_asked(e, g->template_id, g->clone);
 	task_next(t);
 	return;
 fail:

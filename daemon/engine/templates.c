@@ -131,7 +131,7 @@ bool template_has_heir(struct engine *e, const struct template *t)
 {
 	char id[OBJECT_ID_SIZE];
 
-	return e->config->pool_min && e->config->templates &&
+	return pool_max(e) && e->config->templates &&
 	       e->hv->info.clones_work && !t->building &&
 	       !template_is_idle(e, t) && id_now(e, t, id) &&
 	       strcmp(id, t->row.id) != 0;
@@ -170,7 +170,7 @@ static void tell_wanting(struct template *t, const char *id)
 	}
 	list_for_each(&mine, w, struct wanting, link) {
 		list_del(&w->link);
-		w->fn(id, w->arg);
+		w->fn(id, false, w->arg);
 		free(w);
 	}
 }
@@ -475,13 +475,15 @@ void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
 	bool begun;
 
 	if (!e->config->templates || !e->hv->info.clones_work || !image) {
-		fn("", arg);
+		fn("", false, arg);
 		return;
 	}
 	tpl = get(e, image, r->cpu, r->memory_mib, r->disk_mib, &begun);
 	if (!tpl->building) {
+		bool in_use = !template_is_idle(e, tpl);
+
 		mark_used(e, tpl);
-		fn(tpl->row.bad ? "" : tpl->row.id, arg);
+		fn(tpl->row.bad ? "" : tpl->row.id, in_use, arg);
 		return;
 	}
 	w = xmemdup(&(struct wanting){ .fn = fn, .arg = arg }, sizeof(*w));
@@ -527,6 +529,10 @@ static void inherit(struct engine *e, struct template *heir,
 	if (heir->row.used_ms < old->row.used_ms)
 		heir->row.used_ms = old->row.used_ms;
 	old->row.used_ms = 0;
+	if (heir->grown < old->grown)
+		heir->grown = old->grown;
+	heir->short_ms = loop_now_ms();
+	old->grown = 0;
 	store_begin(e->store);
 	store_template_put(e->store, &heir->row);
 	store_template_put(e->store, &old->row);

@@ -36,6 +36,8 @@ struct task;
  * @building:	The task that makes it; NULL: it is ready
  * @ahead:	Being built before anybody asked, for the pool
  * @retry_ms:	Its heir is not built before; monotonic
+ * @grown:	How many clones are to wait beyond [pool] min (pool.h)
+ * @short_ms:	When last none was to spare; monotonic
  */
 struct template {
 	struct list link;
@@ -43,13 +45,16 @@ struct template {
 	struct task *building;
 	struct list wanting; /* who waits for it */
 	bool ahead;
-	uint64_t retry_ms;
+	uint64_t retry_ms, short_ms;
+	uint32_t grown;
 	unsigned int pins; /* imports that may come to stand on it */
 	sd_event_source *progress; /* tells who asked for it how far it is */
 };
 
-/* "" when it has to boot cold. Called once, perhaps at once. */
-typedef void (*template_fn)(const char *template_id, void *arg);
+/* "" when it has to boot cold. Called once, perhaps at once. @in_use: It was
+ * before this, so that clones may wait.
+ */
+typedef void (*template_fn)(const char *template_id, bool in_use, void *arg);
 
 /* The template that a new sandbox starts from. */
 void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,

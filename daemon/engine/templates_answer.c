@@ -22,6 +22,7 @@ Sandbox__Node__V1__Template *template_view(struct template_view *view,
 	m->used_at = answer_time(&view->used, t->row.used_ms);
 	m->size_bytes = t->row.size_bytes;
 	m->pool_ready = pool_ready(e, t->row.id);
+	m->pool_wanted = pool_wanted(e, t);
 	m->users = template_users(e, t->row.id);
 	return m;
 }

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = '\0';
 	if (config_parse("f", text, &config, &err) == 0) {
-		if (config->pool_max < config->pool_min ||
+		if ((config->pool_max && config->pool_max < config->pool_min) ||
 		    config->sandboxes_max > SLOT_MAX ||
 		    config->uid_base < 1000 || !config->state_dir)
 			abort();

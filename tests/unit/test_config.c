@@ -168,6 +168,16 @@ static void a_directory_beside_the_file_overrides_it(void **state)
 	config_free(config);
 }
 
+static void a_pool_without_a_max_is_of_min(void **state)
+{
+	struct config *config = accepted("[pool]\nmin = 5\n");
+
+	(void)state;
+	assert_int_equal(config->pool_min, 5);
+	assert_int_equal(config->pool_max, 0);
+	config_free(config);
+}
+
 static void a_reload_takes_only_what_may_change(void **state)
 {
 	struct config *config = accepted("[node]\nstate_dir = /a\n");
@@ -210,6 +220,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(bad_values_are_refused),
 		cmocka_unit_test(a_line_too_long_for_the_parser_is_not_cut),
 		cmocka_unit_test(a_directory_beside_the_file_overrides_it),
+		cmocka_unit_test(a_pool_without_a_max_is_of_min),
 		cmocka_unit_test(a_reload_takes_only_what_may_change),
 	};
 
