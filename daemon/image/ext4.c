@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "image/format.h"
 #include "image/tree.h"
 
 #include <et/com_err.h>
@@ -177,6 +178,7 @@ int ext4_open(int fd, struct ext4 **ret, struct error *err)
 		ext4_free(ext4);
 		return -1;
 	}
+	ext4->fs->now = FORMAT_TIME;
 	ext4->next = LOST_FOUND + 1;
 	*ret = ext4;
 	return 0;

@@ -24,6 +24,9 @@
  * newer mke2fs decides: Linux 6.1 must be able to mount and to grow it. There
  * are descriptors in reserve for 256 GiB. The file is fresh, so what is not
  * written is zero: nothing is left for the guest to initialise.
+ *
+ * Nor does the hour, or chance: no host mounts it, and in a guest it is alone, so
+ * all may have one UUID.
  */
 #define FEATURES                                                               \
 	"none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,"    \
@@ -31,7 +34,9 @@
 	"extra_isize,metadata_csum"
 #define EXTENDED                                                               \
 	"resize=67108864,root_owner=0:0,lazy_itable_init=1,"                   \
-	"lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard"
+	"lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard,"            \
+	"hash_seed=" UUID
+#define UUID "5a4db0e5-0000-4000-8000-000000000001"
 
 struct request {
 	uint64_t size, inodes;
@@ -39,17 +44,27 @@ struct request {
 
 static void exec_mke2fs(const struct request *req)
 {
-	char blocks[24], inodes[24];
-	const char *argv[] = { "mke2fs", "-q", "-F",	  "-b",
-			       "4096",	 "-I", "256",	  "-m",
-			       "0",	 "-J", "size=32", "-O",
-			       FEATURES, "-E", EXTENDED,  "-L",
-			       "root",	 "-N", inodes,	  "/proc/self/fd/3",
-			       blocks,	 NULL };
+	char blocks[24], inodes[24], now[48];
+	const char *argv[] = { "mke2fs",  "-q",
+			       "-F",	  "-b",
+			       "4096",	  "-I",
+			       "256",	  "-m",
+			       "0",	  "-J",
+			       "size=32", "-O",
+			       FEATURES,  "-E",
+			       EXTENDED,  "-L",
+			       "root",	  "-U",
+			       UUID,	  "-N",
+			       inodes,	  "/proc/self/fd/3",
+			       blocks,	  NULL };
 	const char *envp[] = { "MKE2FS_CONFIG=/nonexistent",
-			       "PATH=/usr/sbin:/sbin", "LC_ALL=C",
-			       "MKE2FS_SKIP_CHECK_MSG=1", NULL };
+			       "PATH=/usr/sbin:/sbin",
+			       "LC_ALL=C",
+			       "MKE2FS_SKIP_CHECK_MSG=1",
+			       now,
+			       NULL };
 
+	snprintf(now, sizeof(now), "E2FSPROGS_FAKE_TIME=%d", FORMAT_TIME);
 	snprintf(blocks, sizeof(blocks), "%" PRIu64, req->size / EXT4_BLOCK);
 	snprintf(inodes, sizeof(inodes), "%" PRIu64, req->inodes);
 	execve("/sbin/mke2fs", (char **)argv, (char **)envp);

@@ -18,11 +18,13 @@
 #include "image_tar.h"
 
 #include <dirent.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct rig {
 	char dir[64];
@@ -194,6 +196,47 @@ static void an_archive_becomes_an_image(void **state)
 	assert_int_equal((uint64_t)st.st_size, image->size_bytes);
 	assert_true(image->stored_bytes < image->size_bytes);
 	assert_int_equal(entries(rig, true), 0);
+	tar_free(&tar);
+}
+
+/* Times in the superblock: of the last mount and write, of the last check, of
+ * mkfs.
+ */
+static void assert_no_present(const char *disk)
+{
+	static const off_t at[] = { 0x2c, 0x30, 0x40, 0x108 };
+	_cleanup_close_ int fd = open(disk, O_RDONLY | O_CLOEXEC);
+	uint32_t t;
+
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		assert_int_equal(fd_pread_full(fd, &t, sizeof(t), 1024 + at[i]),
+				 0);
+		assert_in_range(le32toh(t), 0, time(NULL) - 3600);
+	}
+}
+
+/* On any node, or a snapshot could not go to another. */
+static void the_same_archive_is_the_same_image(void **state)
+{
+	struct image_import_spec spec = { .name = "a" };
+	struct rig *rig = *state;
+	char first[80];
+	struct tar tar;
+
+	small_tar(&tar, "hello");
+	assert_int_equal(import(rig, &spec, &tar), 0);
+	strcpy(first, rig->digest);
+	assert_no_present(image_by_name(rig->store, "a")->disk);
+	spec.replace = true;
+	strcpy(spec.workdir, "/srv");
+	assert_int_equal(import(rig, &spec, &tar), 0);
+	assert_string_equal(rig->digest, first);
+	assert_int_equal(entries(rig, false), 1);
+	assert_string_equal(image_by_name(rig->store, "a")->workdir, "/srv");
+	strcpy(spec.name, "b");
+	assert_int_equal(import(rig, &spec, &tar), 0);
+	assert_string_equal(rig->digest, first);
+	assert_int_equal(entries(rig, false), 2);
 	tar_free(&tar);
 }
 
@@ -449,6 +492,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		test(an_archive_becomes_an_image),
+		test(the_same_archive_is_the_same_image),
 		test(an_image_is_there_after_a_restart),
 		test(a_bad_archive_leaves_nothing),
 		test(what_is_no_archive_is_refused),
