@@ -373,6 +373,87 @@ static void a_replaced_image_goes_when_nothing_needs_it(void **state)
 	tar_free(&two);
 }
 
+/* A worker that does nothing until @fd says something. */
+struct blocker {
+	int fd;
+	_Atomic bool runs;
+};
+
+static int block(void *arg, struct error *err)
+{
+	struct blocker *b = arg;
+	char byte;
+
+	(void)err;
+	b->runs = true;
+	return read(b->fd, &byte, 1) < 0 ? -1 : 0;
+}
+
+static void unblocked(void *arg, int rc, const struct error *err)
+{
+	(void)arg;
+	(void)rc;
+	(void)err;
+}
+
+static const struct job_ops block_ops = { "block", block, unblocked };
+
+static unsigned int queued(struct rig *rig)
+{
+	unsigned int n, running;
+
+	job_pool_use(rig->jobs, &n, &running);
+	return n;
+}
+
+/* The files are those that the import is about to keep, with the same digest. */
+static void a_replaced_image_stays_that_is_just_imported_again(void **state)
+{
+	struct image_import_spec spec = { .name = "a", .replace = true };
+	struct rig *rig = *state;
+	struct image_import *im;
+	struct blocker blockers[2];
+	struct error err = { 0 };
+	struct tar one, two;
+	char first[80];
+	int gate[2], fds[2];
+	bool stays, removed;
+
+	small_tar(&one, "one");
+	small_tar(&two, "two");
+	assert_int_equal(import(rig, &spec, &one), 0);
+	strcpy(first, rig->digest);
+	assert_int_equal(import(rig, &spec, &two), 0);
+	/* One worker receives; then there is none to publish. */
+	assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(image_import_start(rig->store, &spec, fds[0], &ops,
+					    rig, &im, &err),
+			 0);
+	for (int i = 0; i < 2; i++) {
+		blockers[i] = (struct blocker){ .fd = gate[0] };
+		job_start(rig->jobs, &block_ops, &blockers[i]);
+	}
+	assert_int_equal(fd_write_full(fds[1], one.data, one.len), 0);
+	close(fds[1]);
+	while (!blockers[1].runs || !queued(rig))
+		assert_true(sd_event_run(loop_event(rig->loop), 10000) >= 0);
+	image_sweep(rig->store, is_in_use, (void *)"");
+	stays = image_by_digest(rig->store, first);
+	removed = image_remove(rig->store, "a", NULL, NULL, &err) == 0;
+	assert_int_equal(write(gate[1], "xx", 2), 2);
+	run(rig);
+	assert_true(stays);
+	assert_false(removed);
+	assert_int_equal(err.code, ERR_CONFLICT);
+	assert_string_equal(image_by_name(rig->store, "a")->digest, first);
+	assert_int_equal(access(image_by_name(rig->store, "a")->disk, R_OK), 0);
+	close(gate[0]);
+	close(gate[1]);
+	tar_free(&one);
+	tar_free(&two);
+}
+
 static void a_cancelled_import_leaves_nothing(void **state)
 {
 	struct image_import_spec spec = { .name = "a" };
@@ -500,6 +581,7 @@ int main(int argc, char **argv)
 		test(a_name_is_not_taken_twice_unless_replaced),
 		test(an_image_in_use_is_not_removed),
 		test(a_replaced_image_goes_when_nothing_needs_it),
+		test(a_replaced_image_stays_that_is_just_imported_again),
 		test(a_cancelled_import_leaves_nothing),
 		test(an_import_the_daemon_left_behind_is_deleted),
 		test(a_broken_manifest_is_left_out_and_kept),

@@ -256,6 +256,9 @@ int image_remove(struct image_store *store, const char *name,
 			IMAGE_NAME_MAX, name);
 		return err_reason(err, "IMAGE_NOT_FOUND", "name");
 	}
+	if (image_import_publishes(store, name))
+		return err_set(err, ERR_CONFLICT,
+			       "an image '%s' is just being imported", name);
 	if (in_use && in_use(image->digest, arg))
 		return err_set(err, ERR_CONFLICT,
 			       "image '%s' is needed by a sandbox, snapshot or "
@@ -285,6 +288,7 @@ void image_sweep(struct image_store *store, image_in_use_fn in_use, void *arg)
 		struct error err = { 0 };
 
 		if (it->replaced && !in_use(it->image.digest, arg) &&
+		    !image_import_publishes(store, it->image.name) &&
 		    delete_entry(store, it, &err) < 0)
 			log_warn("%s", err.msg);
 	}

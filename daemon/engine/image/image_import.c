@@ -325,6 +325,14 @@ static void publish(struct image_import *im)
 	job_start(im->store->jobs, &publish_ops, im);
 }
 
+bool image_import_publishes(struct image_store *store, const char *name)
+{
+	list_for_each (&store->imports, im, struct image_import, link)
+		if (im->step == STEP_PUBLISH && !strcmp(im->spec.name, name))
+			return true;
+	return false;
+}
+
 /* ---- the beginning ---- */
 
 static void on_tick(void *arg)

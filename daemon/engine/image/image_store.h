@@ -39,6 +39,11 @@ void image_dir_name(const struct image *image, char ret[IMAGE_DIR_SIZE]);
 const struct image *image_store_add(struct image_store *store,
 				    struct image *image, const char *dir);
 
+/* Whether a worker is about to put an image of @name in its place, which may be
+ * one that is there already: none of these may go now.
+ */
+bool image_import_publishes(struct image_store *store, const char *name);
+
 /* End all imports without a word. */
 void image_import_abandon_all(struct image_store *store);
 
