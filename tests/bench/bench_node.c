@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "file_hv.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -87,7 +88,7 @@ static int serve(char **argv, struct error *err)
 	listen_to_signals(loop);
 	if (job_pool_new(loop, config->workers, &jobs, err) < 0)
 		return -1;
-	bench_hv_new(argv[0], agents, &hv);
+	hv = file_hv_new(argv[0], NULL, &bench_guests, &agents);
 	r = engine_new(loop, jobs, config, hv, &engine, err);
 	if (r == 0) {
 		engine_hv_link(true, engine);

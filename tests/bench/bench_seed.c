@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 #include "engine/spec_check.h"
+#include "file_hv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,17 +54,13 @@ static Spec *make_spec(const char *id, size_t i, struct error *err)
 	return NULL;
 }
 
-static int make_guest(const char *state_dir, const char *uuid,
-		      struct error *err)
+static int make_dir_with(const char *dir, const char *name, struct error *err)
 {
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
 	_cleanup_close_ int fd = -EBADF;
-	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/guests/%s", state_dir, uuid);
-	if (mkdir(path, 0700) < 0)
-		return err_sys(err, errno, "make '%s'", path);
-	snprintf(path, sizeof(path), "%s/guests/%s/" BENCH_GUEST_FILE,
-		 state_dir, uuid);
+	if (mkdir(dir, 0700) < 0)
+		return err_sys(err, errno, "make '%s'", dir);
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	return fd < 0 ? err_sys(err, errno, "make '%s'", path) : 0;
 }
@@ -85,9 +82,7 @@ static int put_paused(const char *state_dir, struct store *store,
 	strcpy(snapshot.image_digest, row->image_digest);
 	store_snapshot_put(store, &snapshot);
 	snprintf(path, sizeof(path), "%s/snapshots/%s", state_dir, snapshot.id);
-	if (mkdir(path, 0700) < 0)
-		return err_sys(err, errno, "make '%s'", path);
-	return 0;
+	return make_dir_with(path, FILE_HV_WHOLE, err);
 }
 
 static int put_one(const char *state_dir, struct store *store, size_t i,
@@ -98,6 +93,7 @@ static int put_one(const char *state_dir, struct store *store, size_t i,
 				   .slot = -1,
 				   .created_ms = loop_wall_ms(),
 				   .started_ms = loop_wall_ms() };
+	_cleanup_free_ char *guest = NULL;
 	int r = 0;
 
 	snprintf(row.id, sizeof(row.id), "seed-%06zu", i);
@@ -111,7 +107,8 @@ static int put_one(const char *state_dir, struct store *store, size_t i,
 		row.slot = (int64_t)i;
 		row.run_ms = row.created_ms;
 		engine_uuid(row.uuid);
-		r = make_guest(state_dir, row.uuid, err);
+		guest = xasprintf("%s/guests/%s", state_dir, row.uuid);
+		r = make_dir_with(guest, BENCH_GUEST_FILE, err);
 	} else if (state == SBX_PAUSED) {
 		r = put_paused(state_dir, store, &row, err);
 	} else {

@@ -9,8 +9,8 @@ check_PROGRAMS += %D%/bench_node %D%/bench_rules
 %C%_peer_init_LDADD =
 %C%_peer_init_LDFLAGS = -static
 %C%_peer_init_CFLAGS = -std=gnu11 -O2 $(WARN_CFLAGS)
-%C%_bench_node_SOURCES = %D%/bench_node.c %D%/bench_node.h %D%/bench_hv.c \
-	%D%/bench_agents.c %D%/bench_seed.c tests/unit/fake_image.c $(FAKES)
+%C%_bench_node_SOURCES = %D%/bench_node.c %D%/bench_node.h %D%/bench_guest.c \
+	tests/unit/file_hv.c tests/unit/file_hv.h %D%/bench_agents.c %D%/bench_seed.c tests/unit/fake_image.c $(FAKES)
 %C%_bench_node_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit \
 	-I$(top_srcdir)/tests/bench
 %C%_bench_node_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS) $(PROTOBUF_C_CFLAGS)

@@ -36,7 +36,7 @@ pid_t house_front_pid(const struct house *h);
 /* Resident memory in KiB; 0 when it is gone. */
 size_t house_rss(pid_t pid);
 
-/* See hv.h. @text: contents of the file; NULL: remove it. */
+/* See file_hv.h. @text: contents of the file; NULL: remove it. */
 void house_fault(struct house *h, const char *name, const char *text);
 bool house_has_fault(struct house *h, const char *name);
 /* Guests with a live process: their directories' names, the caller's. */

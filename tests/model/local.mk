@@ -5,10 +5,12 @@ MODEL_HOUSE = %D%/house.c %D%/house.h %D%/vm.c %D%/vm.h tests/agent/client.c \
 	tests/agent/client.h
 MODEL_LIBS = libbase.a libgrpc.a libproto.a $(NGHTTP2_LIBS) \
 	$(PROTOBUF_C_LIBS) $(SYSTEMD_LIBS)
-%C%_model_node_SOURCES = %D%/node.c %D%/hv.c %D%/hv.h %D%/vm.c %D%/vm.h \
+%C%_model_node_SOURCES = %D%/node.c %D%/vm.c %D%/vm.h \
+	tests/unit/file_hv.c tests/unit/file_hv.h \
 	tests/unit/fakes.h tests/unit/fake_world.c tests/unit/fake_net.c \
 	tests/unit/fake_image.c
-%C%_model_node_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+%C%_model_node_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests \
+	-I$(top_srcdir)/tests/unit
 %C%_model_node_LDADD = $(ENGINE_LIBS)
 EXTRA_%C%_model_node_DEPENDENCIES = sandbox-agent$(EXEEXT) \
 	sandboxd-front$(EXEEXT)

@@ -7,7 +7,6 @@
  * agent. SIGTERM stops it as it stops sandboxd; SIGUSR1: the hypervisor is gone
  * or back, look at the faults again.
  */
-#include "hv.h"
 #include "vm.h"
 
 #include "base/cleanup.h"
@@ -19,6 +18,7 @@
 #include "engine/config.h"
 #include "engine/engine.h"
 #include "unit/fakes.h"
+#include "unit/file_hv.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +36,41 @@ struct node {
 	sd_event_source *stop_timer, *look_timer;
 	bool stopping;
 };
+
+/* ---- guests; their @arg is the agent's path ---- */
+
+static int guest_start(const char *dir, void *arg, struct error *err)
+{
+	return vm_start(dir, arg, err);
+}
+
+static int guest_kill(const char *dir, void *arg, struct error *err)
+{
+	(void)arg;
+	return vm_kill(dir, err);
+}
+
+static bool guest_is_alive(const char *dir, void *arg)
+{
+	(void)arg;
+	return vm_is_alive(dir);
+}
+
+static int guest_connect(const char *dir, void *arg)
+{
+	(void)arg;
+	return vm_connect(dir);
+}
+
+static const struct file_guest_ops guest_ops = {
+	.start = guest_start,
+	.kill = guest_kill,
+	.is_alive = guest_is_alive,
+	.connect = guest_connect,
+	.copy = vm_copy,
+};
+
+/* ---- the node ---- */
 
 static void stop_now(void *arg)
 {
@@ -67,7 +102,7 @@ static int on_link(sd_event_source *s, const struct signalfd_siginfo *si,
 
 	(void)s;
 	(void)si;
-	engine_hv_link(model_hv_is_up(n->hv), n->engine);
+	engine_hv_link(file_hv_is_up(n->hv), n->engine);
 	return 0;
 }
 
@@ -99,10 +134,10 @@ static int start(struct node *n, char **argv, struct error *err)
 	if (job_pool_new(n->loop, n->config->workers, &n->jobs, err) < 0)
 		return -1;
 	world.loop = n->loop;
-	n->hv = model_hv_new(n->config->state_dir, argv[2], argv[3]);
+	n->hv = file_hv_new(n->config->state_dir, argv[2], &guest_ops, argv[3]);
 	if (engine_new(n->loop, n->jobs, n->config, n->hv, &n->engine, err) < 0)
 		return -1;
-	engine_hv_link(model_hv_is_up(n->hv), n->engine);
+	engine_hv_link(file_hv_is_up(n->hv), n->engine);
 	return 0;
 }
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hv.c - see hv.h
+/* file_hv.c - see file_hv.h
  *
  * A held clone is a file "held" in the guest's directory. A snapshot is a copy
  * of the guest's root and, written last, a file "whole".
  */
-#include "hv.h"
-#include "vm.h"
+#include "file_hv.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -23,16 +22,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct model_hv {
+struct file_hv {
 	struct hv base;
+	const struct file_guest_ops *guests;
+	void *arg;
 	char state_dir[PATH_MAX / 2];
-	char faults[PATH_MAX / 2];
-	char agent[PATH_MAX];
+	char faults[PATH_MAX / 2]; /* "": none */
 };
 
-static struct model_hv *of(struct hv *hv)
+static struct file_hv *of(struct hv *hv)
 {
-	return (struct model_hv *)hv;
+	return (struct file_hv *)hv;
 }
 
 static bool has(const char *dir, const char *name)
@@ -63,12 +63,14 @@ static void unmark(const char *dir, const char *name)
 /* What is to go wrong with @op goes wrong here. */
 static int fault(struct hv *hv, const char *op, struct error *err)
 {
-	struct model_hv *m = of(hv);
-	_cleanup_free_ char *fail = xasprintf("%s/fail-%s", m->faults, op);
-	_cleanup_free_ char *slow = xasprintf("%s/slow-%s", m->faults, op);
-	_cleanup_free_ char *text = NULL;
+	struct file_hv *m = of(hv);
+	_cleanup_free_ char *fail = NULL, *slow = NULL, *text = NULL;
 	size_t len;
 
+	if (!m->faults[0])
+		return 0;
+	fail = xasprintf("%s/fail-%s", m->faults, op);
+	slow = xasprintf("%s/slow-%s", m->faults, op);
 	if (fd_read_file(AT_FDCWD, slow, 16, &text, &len) == 0)
 		poll(NULL, 0, atoi(text));
 	if (has(m->faults, "down"))
@@ -79,22 +81,38 @@ static int fault(struct hv *hv, const char *op, struct error *err)
 	return 0;
 }
 
-bool model_hv_is_up(struct hv *hv)
+bool file_hv_is_up(struct hv *hv)
 {
-	return !has(of(hv)->faults, "down");
+	return !of(hv)->faults[0] || !has(of(hv)->faults, "down");
+}
+
+static int copy_root(struct hv *hv, const char *from, const char *to,
+		     struct error *err)
+{
+	_cleanup_free_ char *from_root = xasprintf("%s/root", from);
+	_cleanup_free_ char *to_root = xasprintf("%s/root", to);
+
+	return of(hv)->guests->copy ?
+		       of(hv)->guests->copy(from_root, to_root, err) :
+		       0;
 }
 
 static int run(struct hv *hv, const struct guest_spec *spec,
 	       const char *snapshot_dir, struct error *err)
 {
-	if (snapshot_dir) {
-		_cleanup_free_ char *from = xasprintf("%s/root", snapshot_dir);
-		_cleanup_free_ char *to = xasprintf("%s/root", spec->dir);
+	if (snapshot_dir && copy_root(hv, snapshot_dir, spec->dir, err) < 0)
+		return -1;
+	return of(hv)->guests->start(spec->dir, of(hv)->arg, err);
+}
 
-		if (vm_copy(from, to, err) < 0)
-			return -1;
-	}
-	return vm_start(spec->dir, of(hv)->agent, err);
+static bool is_alive(struct hv *hv, const char *dir)
+{
+	return of(hv)->guests->is_alive(dir, of(hv)->arg);
+}
+
+static int kill_guest(struct hv *hv, const char *dir, struct error *err)
+{
+	return of(hv)->guests->kill(dir, of(hv)->arg, err);
 }
 
 static int start(struct hv *hv, const struct guest_spec *spec,
@@ -103,10 +121,10 @@ static int start(struct hv *hv, const struct guest_spec *spec,
 {
 	if (fault(hv, hold ? "hold" : "start", err) < 0)
 		return -1;
-	if (template_dir && !has(template_dir, "whole"))
+	if (template_dir && !has(template_dir, FILE_HV_WHOLE))
 		return err_set(err, ERR_DATA_LOSS, "no template '%s'",
 			       template_dir);
-	if (snapshot_dir && !has(snapshot_dir, "whole"))
+	if (snapshot_dir && !has(snapshot_dir, FILE_HV_WHOLE))
 		return err_set(err, ERR_DATA_LOSS, "no snapshot '%s'",
 			       snapshot_dir);
 	return hold ? mark(spec->dir, "held", err) :
@@ -132,9 +150,9 @@ static int open_agent(struct hv *hv, const struct guest_spec *spec, int *ret_fd,
 		      struct error *err)
 {
 	/* The way to an agent is no business of libvirt's. */
-	if (model_hv_is_up(hv) && fault(hv, "open_agent", err) < 0)
+	if (file_hv_is_up(hv) && fault(hv, "open_agent", err) < 0)
 		return -1;
-	*ret_fd = vm_connect(spec->dir);
+	*ret_fd = of(hv)->guests->connect(spec->dir, of(hv)->arg);
 	if (*ret_fd < 0)
 		return err_set(err, ERR_UNAVAILABLE, "no running guest");
 	return 0;
@@ -145,25 +163,22 @@ static int save(struct hv *hv, const struct guest_spec *spec,
 		bool keep_running, uint64_t *ret_bytes,
 		struct hv_progress *progress, struct error *err)
 {
-	_cleanup_free_ char *from = xasprintf("%s/root", spec->dir);
-	_cleanup_free_ char *to = xasprintf("%s/root", snapshot_dir);
-
 	(void)template_dir;
 	(void)progress;
 	if (fault(hv, "save", err) < 0)
 		return -1;
-	if (!vm_is_alive(spec->dir))
+	if (!is_alive(hv, spec->dir))
 		return err_set(err, ERR_UNAVAILABLE, "the guest is gone");
 	if (mkdir(snapshot_dir, 0700) < 0)
 		return err_sys(err, errno, "make '%s'", snapshot_dir);
-	if (vm_copy(from, to, err) < 0 ||
-	    mark(snapshot_dir, "whole", err) < 0) {
+	if (copy_root(hv, spec->dir, snapshot_dir, err) < 0 ||
+	    mark(snapshot_dir, FILE_HV_WHOLE, err) < 0) {
 		fd_remove_tree(AT_FDCWD, snapshot_dir, NULL);
 		return -1;
 	}
 	*ret_bytes = 1000;
 	if (!keep_running)
-		vm_kill(spec->dir, NULL);
+		kill_guest(hv, spec->dir, NULL);
 	return 0;
 }
 
@@ -172,12 +187,12 @@ static int capture(struct hv *hv, const struct guest_spec *spec,
 		   struct error *err)
 {
 	(void)progress;
-	vm_kill(spec->dir, NULL);
+	kill_guest(hv, spec->dir, NULL);
 	if (fault(hv, "capture", err) < 0)
 		return -1;
 	if (mkdir(template_dir, 0700) < 0)
 		return err_sys(err, errno, "make '%s'", template_dir);
-	return mark(template_dir, "whole", err);
+	return mark(template_dir, FILE_HV_WHOLE, err);
 }
 
 static int wake(struct hv *hv, const struct guest_spec *spec,
@@ -202,16 +217,16 @@ static int destroy(struct hv *hv, const char *uuid, struct error *err)
 	if (fault(hv, "destroy", err) < 0)
 		return -1;
 	unmark(dir, "held");
-	return vm_kill(dir, err);
+	return kill_guest(hv, dir, err);
 }
 
 static enum guest_life life(struct hv *hv, const char *uuid)
 {
 	_cleanup_free_ char *dir = guest_dir(hv, uuid);
 
-	if (!model_hv_is_up(hv))
+	if (!file_hv_is_up(hv))
 		return GUEST_LIFE_UNKNOWN;
-	if (vm_is_alive(dir))
+	if (is_alive(hv, dir))
 		return GUEST_LIFE_RUNNING;
 	return has(dir, "held") ? GUEST_LIFE_STOPPED : GUEST_LIFE_GONE;
 }
@@ -225,7 +240,7 @@ static int list_all(struct hv *hv, char (**ret)[HV_UUID_SIZE],
 	int n = 0;
 
 	*ret = NULL;
-	if (!model_hv_is_up(hv)) {
+	if (!file_hv_is_up(hv)) {
 		if (dir)
 			closedir(dir);
 		return err_set(err, ERR_UNAVAILABLE,
@@ -247,7 +262,7 @@ static int verify(struct hv *hv, const char *snapshot_dir, struct error *err)
 {
 	if (fault(hv, "verify", err) < 0)
 		return -1;
-	if (!has(snapshot_dir, "whole"))
+	if (!has(snapshot_dir, FILE_HV_WHOLE))
 		return err_set(err, ERR_NOT_FOUND, "no snapshot");
 	return 0;
 }
@@ -285,9 +300,9 @@ static int stats(struct hv *hv, const char *uuid, uint64_t *ret_cpu_ms,
 	*ret_cpu_ms = 5;
 	if (ret_memory)
 		*ret_memory = 6;
-	return model_hv_is_up(hv) ? 0 :
-				    err_set(err, ERR_UNAVAILABLE,
-					    "the hypervisor does not answer");
+	return file_hv_is_up(hv) ? 0 :
+				   err_set(err, ERR_UNAVAILABLE,
+					   "the hypervisor does not answer");
 }
 
 static void hv_free(struct hv *hv)
@@ -312,10 +327,10 @@ static const struct hv_ops ops = {
 	.free = hv_free,
 };
 
-struct hv *model_hv_new(const char *state_dir, const char *faults,
-			const char *agent)
+struct hv *file_hv_new(const char *state_dir, const char *faults,
+		       const struct file_guest_ops *guests, void *arg)
 {
-	struct model_hv *m = xcalloc(1, sizeof(*m));
+	struct file_hv *m = xcalloc(1, sizeof(*m));
 
 	m->base.ops = &ops;
 	m->base.info = (struct hv_info){
@@ -325,10 +340,11 @@ struct hv *model_hv_new(const char *state_dir, const char *faults,
 		.libvirt_version = "none",
 		.qemu_version = "none",
 		.kernel_version = "none",
-		.cpu_model = "model",
+		.cpu_model = "none",
 	};
+	m->guests = guests;
+	m->arg = arg;
 	snprintf(m->state_dir, sizeof(m->state_dir), "%s", state_dir);
-	snprintf(m->faults, sizeof(m->faults), "%s", faults);
-	snprintf(m->agent, sizeof(m->agent), "%s", agent);
+	snprintf(m->faults, sizeof(m->faults), "%s", faults ? faults : "");
 	return &m->base;
 }
