@@ -230,7 +230,8 @@ uint32_t pool_wanted_all(struct engine *e)
 	return n;
 }
 
-void pool_asked(struct engine *e, const char *template_id, bool found)
+void pool_asked(struct engine *e, const char *template_id, bool found,
+		bool in_use)
 {
 	struct template *tpl = template_find(e, template_id);
 
@@ -242,7 +243,7 @@ void pool_asked(struct engine *e, const char *template_id, bool found)
 		return;
 	if (tpl->grown > room(e)) /* there was more before a reload */
 		tpl->grown = room(e);
-	if (tpl->grown < room(e)) {
+	if (in_use && tpl->grown < room(e)) {
 		tpl->grown++;
 		log_debug("template '%s': %u clones are to wait", template_id,
 			  pool_wanted(e, tpl));

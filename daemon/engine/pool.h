@@ -41,8 +41,9 @@ bool pool_take(struct engine *e, const char *template_id,
 	       struct guest_plan *plan);
 void pool_taken(struct engine *e, const char *uuid);
 void pool_untake(struct engine *e, const char *uuid);
-/* A create asked for one, of a template in use: @found or not. */
-void pool_asked(struct engine *e, const char *template_id, bool found);
+/* A create asked for one: @found or not. @in_use: Its template was before. */
+void pool_asked(struct engine *e, const char *template_id, bool found,
+		bool in_use);
 
 /* Start what is missing, one at a time: a clone, or the template for some. */
 void pool_refill(struct engine *e);

@@ -118,8 +118,8 @@ static void reserve(struct task *t)
 	}
 	if (g->clone)
 		pool_taken(e, clone);
-	if (t->kind == &task_create && g->template_id[0] && g->in_use)
-		pool_asked(e, g->template_id, g->clone);
+	if (t->kind == &task_create && g->template_id[0])
+		pool_asked(e, g->template_id, g->clone, g->in_use);
 	task_next(t);
 	return;
 fail:
@@ -201,6 +201,8 @@ static void commit(struct task *t)
 		extra.paused_ms = sandbox_pause_ended(sb);
 	fill_started(t);
 	store_sandbox_put(e->store, &sb->row);
+	if (t->snapshot)
+		templates_used(e, sb->row.template_id);
 	add_started_event(t, (int64_t)extra.paused_ms);
 	list_for_each(&t->calls, call, struct call, wait)
 		answer_call(call, sb, &extra);

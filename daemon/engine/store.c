@@ -72,6 +72,9 @@ static const char *const migrations[STORE_VERSION] = {
 	"UPDATE sandboxes SET nonce = seal(nonce), spec = seal(spec);"
 	"UPDATE snapshots SET nonce = seal(nonce), spec = seal(spec);"
 	"UPDATE requests SET answer = seal(answer) WHERE answer IS NOT NULL;",
+	/* Until then creates alone were use. */
+	"ALTER TABLE templates ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE templates SET asked_ms = used_ms;",
 };
 
 #define SEALED_SINCE 4 /* the version above */
@@ -162,7 +165,7 @@ static const char *const sql[Q_COUNT] = {
 	[Q_PORTS_REMOVE] = "DELETE FROM ports WHERE sandbox_id = ?",
 	[Q_PORTS] = "SELECT" ROW_JUDGED(PORT) "FROM ports",
 	[Q_TEMPLATE_PUT] = "INSERT OR REPLACE INTO templates"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[Q_TEMPLATE_REMOVE] = "DELETE FROM templates WHERE id = ?",
 	[Q_TEMPLATES] = "SELECT" ROW_JUDGED(TEMPLATE) "FROM templates ORDER BY created_ms, id",
 	[Q_POOL_PUT] = "INSERT OR REPLACE INTO pool VALUES (?, ?, ?)",

@@ -19,7 +19,7 @@
 struct error;
 struct store;
 
-#define STORE_VERSION 4
+#define STORE_VERSION 5
 #define REQUEST_ID_MAX 64
 #define REQUEST_DIGEST_LEN 32
 
@@ -213,7 +213,7 @@ struct template_row {
 	char image[129];
 	char image_digest[80];
 	uint32_t cpu, memory_mib, disk_mib;
-	int64_t created_ms, used_ms;
+	int64_t created_ms, used_ms, asked_ms; /* templates.h */
 	uint64_t size_bytes;
 	bool bad; /* does not verify any more: no new clones */
 	bool damaged; /* only what of it can be read is in the row; bad */

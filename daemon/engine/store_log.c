@@ -221,11 +221,11 @@ void store_events_trim(struct store *store, uint64_t keep, int64_t before_ms)
 
 void store_template_put(struct store *store, const struct template_row *row)
 {
-	store_run(store, Q_TEMPLATE_PUT, "sssiiiiiii", row->id, row->image,
+	store_run(store, Q_TEMPLATE_PUT, "sssiiiiiiii", row->id, row->image,
 		  row->image_digest, (int64_t)row->cpu,
 		  (int64_t)row->memory_mib, (int64_t)row->disk_mib,
 		  row->created_ms, row->used_ms, (int64_t)row->size_bytes,
-		  (int64_t)row->bad);
+		  (int64_t)row->bad, row->asked_ms);
 }
 
 void store_template_remove(struct store *store, const char *id)
@@ -248,6 +248,7 @@ int store_templates(struct store *store, store_template_fn fn, void *arg,
 			.used_ms = sqlite3_column_int64(s, 7),
 			.size_bytes = (uint64_t)sqlite3_column_int64(s, 8),
 			.bad = sqlite3_column_int(s, 9),
+			.asked_ms = sqlite3_column_int64(s, 10),
 		};
 		enum row_verdict verdict = store_verdict(store, s, true);
 

@@ -93,7 +93,8 @@ _Static_assert(SLOT_MAX == 8192 && SBX_STATE_COUNT == 9, "below");
 	ROW_INT("created_ms") " AND "                                          \
 	ROW_INT("used_ms") " AND "                                             \
 	ROW_SIZE("size_bytes") " AND "                                         \
-	ROW_NUMBER("bad", "0", "1")
+	ROW_NUMBER("bad", "0", "1") " AND "                                    \
+	ROW_INT("asked_ms")
 
 #define NAMED_CLONE ROW_UUID("uuid")
 #define OPENS_CLONE "1"

@@ -32,6 +32,7 @@
 #include <sys/random.h>
 
 #define PROGRESS_MS    500
+#define USE_MS	       60000
 #define ROOM_RETRY_MS  60000
 #define AHEAD_RETRY_MS 600000
 
@@ -123,7 +124,7 @@ bool template_is_current(struct engine *e, const struct template *t)
 
 bool template_is_idle(struct engine *e, const struct template *t)
 {
-	return loop_wall_ms() - t->row.used_ms >=
+	return loop_wall_ms() - t->row.asked_ms >=
 	       (int64_t)e->config->pool_idle_ms;
 }
 
@@ -283,6 +284,7 @@ static void build_commit(struct task *t)
 	tpl->row.created_ms = loop_wall_ms();
 	/* Ahead: its use is what it inherits. */
 	tpl->row.used_ms = nobody_waits(tpl) ? 0 : tpl->row.created_ms;
+	tpl->row.asked_ms = tpl->row.used_ms;
 	snprintf(took, sizeof(took), "%llu",
 		 (unsigned long long)(loop_now_ms() - t->began_ms));
 	store_begin(e->store);
@@ -451,17 +453,30 @@ static struct template *get(struct engine *e, const struct image *image,
 	return tpl;
 }
 
-static void mark_used(struct engine *e, struct template *tpl)
+/* To the minute: it only orders them. */
+static bool is_old(int64_t time_ms)
 {
-	int64_t now = loop_wall_ms();
+	return loop_wall_ms() - time_ms >= USE_MS;
+}
 
-	/* To the minute: it only orders them. */
-	if (now - tpl->row.used_ms < 60000 || tpl->row.damaged)
+static void mark_asked(struct engine *e, struct template *tpl)
+{
+	if (!is_old(tpl->row.asked_ms) || tpl->row.damaged)
 		return;
-	tpl->row.used_ms = now;
+	tpl->row.used_ms = tpl->row.asked_ms = loop_wall_ms();
 	store_begin(e->store);
 	store_template_put(e->store, &tpl->row);
 	store_commit(e->store, NULL);
+}
+
+void templates_used(struct engine *e, const char *id)
+{
+	struct template *tpl = template_find(e, id);
+
+	if (!tpl || !is_old(tpl->row.used_ms) || tpl->row.damaged)
+		return;
+	tpl->row.used_ms = loop_wall_ms();
+	store_template_put(e->store, &tpl->row);
 }
 
 void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
@@ -482,7 +497,7 @@ void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
 	if (!tpl->building) {
 		bool in_use = !template_is_idle(e, tpl);
 
-		mark_used(e, tpl);
+		mark_asked(e, tpl);
 		fn(tpl->row.bad ? "" : tpl->row.id, in_use, arg);
 		return;
 	}
@@ -526,9 +541,11 @@ static void inherit(struct engine *e, struct template *heir,
 {
 	struct error err;
 
-	if (heir->row.used_ms < old->row.used_ms)
-		heir->row.used_ms = old->row.used_ms;
-	old->row.used_ms = 0;
+	if (heir->row.asked_ms < old->row.asked_ms)
+		heir->row.asked_ms = old->row.asked_ms;
+	if (heir->row.used_ms < heir->row.asked_ms)
+		heir->row.used_ms = heir->row.asked_ms;
+	old->row.used_ms = old->row.asked_ms = 0;
 	if (heir->grown < old->grown)
 		heir->grown = old->grown;
 	heir->short_ms = loop_now_ms();
@@ -554,7 +571,7 @@ struct template *templates_without_heir(struct engine *e)
 		if (heir && !heir->building)
 			inherit(e, heir, t);
 		else if (!heir && loop_now_ms() >= t->retry_ms &&
-			 (!want || want->row.used_ms < t->row.used_ms))
+			 (!want || want->row.asked_ms < t->row.asked_ms))
 			want = t;
 	}
 	return want;
@@ -637,6 +654,16 @@ void template_restore(struct engine *e, const struct template_row *row)
 	list_add_tail(&e->templates, &tpl->link);
 }
 
+static bool goes_before(struct engine *e, const struct template *a,
+			const struct template *b)
+{
+	bool current = template_is_current(e, a);
+
+	if (current != template_is_current(e, b))
+		return !current;
+	return a->row.used_ms < b->row.used_ms;
+}
+
 void templates_evict(struct engine *e)
 {
 	struct template *oldest = NULL;
@@ -645,7 +672,7 @@ void templates_evict(struct engine *e)
 		return;
 	list_for_each(&e->templates, t, struct template, link)
 		if (!t->building && !template_users(e, t->row.id) &&
-		    (!oldest || t->row.used_ms < oldest->row.used_ms))
+		    (!oldest || goes_before(e, t, oldest)))
 			oldest = t;
 	if (!oldest)
 		return;

@@ -5,8 +5,14 @@
  * kernel and its command line, accelerator, CPU): when any of that changes,
  * another one is needed and made, and the old one stays for those that stand on
  * it. Where pools are kept, the heir of one that was used lately is built before
- * anybody asks, and inherits when it was used: the old one is the first to go
- * when room is needed.
+ * anybody asks, and inherits when it was used.
+ *
+ * Use has two meanings. used_ms is when last a guest of a sandbox came up from
+ * its files, be it created, resumed, forked or restored: when room is needed the
+ * one longest unused goes, after those that nothing will start from. asked_ms is
+ * when last a create (or BuildTemplate) asked for it: it alone says whether more
+ * will, and so whether clones wait on it and an heir is built. A sandbox that
+ * is woken every minute needs neither.
  *
  * One that came with an imported snapshot has an id that nothing here leads to:
  * what another node put into its memory reaches no sandbox but those of that
@@ -72,15 +78,17 @@ uint32_t template_users(struct engine *e, const char *id);
 bool template_is_current(struct engine *e, const struct template *t);
 /* Another node's: only what was imported with it starts from it. */
 bool template_is_foreign(const struct template *t);
-/* Not used for [pool] idle. */
+/* Not asked for for [pool] idle. */
 bool template_is_idle(struct engine *e, const struct template *t);
-/* It was used lately and is no longer current: what is has a pool to fill. */
+/* It was asked for lately and is no longer current: what is has a pool to fill. */
 bool template_has_heir(struct engine *e, const struct template *t);
+/* Within a transaction: a guest came up from it that no create asked for. */
+void templates_used(struct engine *e, const char *id);
 /* It does not verify: no new clones of it. */
 void template_spoiled(struct engine *e, const char *id);
 
-/* Of those whose heir is to be built, the one used last; NULL: none. Heirs that
- * are there count as used when the old one was, and that as never.
+/* Of those whose heir is to be built, the one asked for last; NULL: none. Heirs
+ * that are there count as used when the old one was, and that as never.
  */
 struct template *templates_without_heir(struct engine *e);
 /* While nobody waits for it; pool_built() follows. */
@@ -90,7 +98,9 @@ void templates_stop_ahead(struct engine *e);
 
 /* From the database, at start. */
 void template_restore(struct engine *e, const struct template_row *row);
-/* The disk runs full: of those that nobody needs, the one longest unused goes. */
+/* The disk runs full: of those that nobody stands on one goes that no sandbox
+ * would start from any more, or else the one longest unused.
+ */
 void templates_evict(struct engine *e);
 /* At start: those whose image is gone. */
 void templates_drop_orphans(struct engine *e);

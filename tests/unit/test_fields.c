@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "engine/pool.h"
 #include "engine_rig.h"
 
 #include <stdio.h>
@@ -208,7 +209,7 @@ static void every_field_of_the_node_is_filled(void **state)
 	rig.config->pool_min = 1;
 	engine_reloaded(rig.e);
 	see_node(&seen);
-	rig_until(!rig.e->refilling && list_empty(&rig.e->tasks));
+	rig_until(pool_ready(rig.e, NULL) == 1);
 	see_node(&seen);
 	assert_true(rig_call("DrainNode", &drain.base));
 	see_node(&seen);

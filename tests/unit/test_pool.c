@@ -185,7 +185,7 @@ static void a_new_template_has_the_use_of_the_old_one(void **state)
 	(void)state;
 	start_with_clone("");
 	old = current_template();
-	used = old->row.used_ms -= 1000000;
+	used = old->row.asked_ms -= 1000000;
 	world.image_replaced = true;
 	look_again();
 	assert_int_equal(pool_ready(rig.e, NULL), 0);
@@ -193,7 +193,9 @@ static void a_new_template_has_the_use_of_the_old_one(void **state)
 	heir = current_template();
 	assert_ptr_not_equal(heir, old);
 	assert_string_equal(heir->row.image_digest, "sha256:2");
+	assert_int_equal(heir->row.asked_ms, used);
 	assert_int_equal(heir->row.used_ms, used);
+	assert_int_equal(old->row.asked_ms, 0);
 	assert_int_equal(old->row.used_ms, 0);
 	/* Who removes it does not get it again. */
 	pool_empty(rig.e);
@@ -229,7 +231,7 @@ static void what_was_not_used_lately_is_not_built_again(void **state)
 {
 	(void)state;
 	start_with_clone("idle = 1h\n");
-	current_template()->row.used_ms -= 3600001;
+	current_template()->row.asked_ms -= 3600001;
 	world.image_replaced = true;
 	look_again();
 	rig_settle();
@@ -377,7 +379,7 @@ static void clones_of_what_is_no_longer_used_go(void **state)
 {
 	(void)state;
 	start_with_clone("");
-	current_template()->row.used_ms -= 3600001;
+	current_template()->row.asked_ms -= 3600001;
 	look_again();
 	assert_int_equal(pool_ready(rig.e, NULL), 0);
 }
@@ -534,16 +536,45 @@ static void what_waits_after_a_restart_stays_its_time(void **state)
 	assert_int_equal(pool_ready(rig.e, NULL), 1);
 }
 
+/* Until somebody looks at it again. */
+static void empty_the_pool(void)
+{
+	size_t others;
+
+	rig.e->draining = true;
+	rig_settle();
+	others = fake_hv_count() - pool_ready(rig.e, NULL);
+	pool_empty(rig.e);
+	rig_until(fake_hv_count() == others);
+	rig.e->draining = false;
+}
+
 static void a_resume_that_finds_none_does_not_grow_the_pool(void **state)
 {
 	(void)state;
 	start_with_clone("max = 3\n");
 	assert_true(rig_pause("a"));
-	pool_empty(rig.e);
+	empty_the_pool();
 	assert_true(rig_resume("a"));
 	assert_int_equal(wanted(), 1);
+	empty_the_pool();
 	assert_true(rig_create("b"));
 	assert_int_equal(wanted(), 2);
+}
+
+static void a_clone_that_was_wanted_when_it_was_begun_ends(void **state)
+{
+	(void)state;
+	start_with_clone("");
+	empty_the_pool();
+	rig.e->pool_taken_ms = 0;
+	pool_refill(rig.e);
+	assert_true(rig.e->refilling);
+	rig.e->config->pool_min = 0;
+	engine_reloaded(rig.e);
+	rig_settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	rig_until(fake_hv_count() == 1);
 }
 
 static void a_clone_being_started_makes_room_for_a_create(void **state)
@@ -552,11 +583,7 @@ static void a_clone_being_started_makes_room_for_a_create(void **state)
 
 	(void)state;
 	start_with_clone("");
-	/* No refill but that below. */
-	rig.e->draining = true;
-	pool_empty(rig.e);
-	rig_until(fake_hv_count() == 1);
-	rig.e->draining = false;
+	empty_the_pool();
 	quota_use(rig.e->quota, &use);
 	/* For one guest more. */
 	rig.e->config->vcpu_overcommit *= 4.1 / use.vcpus_max;
@@ -567,6 +594,112 @@ static void a_clone_being_started_makes_room_for_a_create(void **state)
 	assert_true(rig_create("b"));
 	rig_settle();
 	assert_nothing_but(2, 0);
+}
+
+static void a_resume_and_a_fork_are_use_but_ask_for_no_pool(void **state)
+{
+	NODE(ForkSandbox, FORK_SANDBOX);
+	struct template *t;
+	int64_t asked;
+
+	(void)state;
+	start_with_clone("");
+	t = current_template();
+	assert_true(rig_pause("a"));
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	rig_settle();
+	t->row.used_ms = asked = t->row.asked_ms -= 3600001;
+	assert_true(rig_resume("a"));
+	assert_true(loop_wall_ms() - t->row.used_ms < 60000);
+	t->row.used_ms = asked;
+	m.sandbox_id = (char *)(uintptr_t) "a";
+	m.count = 1;
+	assert_true(rig_call("ForkSandbox", &m.base));
+	assert_true(loop_wall_ms() - t->row.used_ms < 60000);
+	assert_int_equal(t->row.asked_ms, asked);
+	look_again();
+	rig_settle();
+	assert_int_equal(pool_ready(rig.e, NULL), 0);
+	/* Nor is one that follows it built ahead. */
+	world.image_replaced = true;
+	look_again();
+	assert_null(building());
+	rig_settle();
+	/* All that is kept. */
+	rig_stop();
+	rig_start();
+	rig_settle();
+	list_for_each(&rig.e->templates, row, struct template, link) {
+		assert_true(loop_wall_ms() - row->row.used_ms < 60000);
+		assert_int_equal(row->row.asked_ms, asked);
+	}
+	/* A create asks. */
+	world.image_replaced = false;
+	images_tidy(rig.e);
+	assert_true(rig_create("b"));
+	rig_until(pool_ready(rig.e, NULL) == 1);
+}
+
+static struct template *larger_template(void)
+{
+	NODE(BuildTemplate, BUILD_TEMPLATE);
+
+	m.image = (char *)(uintptr_t) "debian:12";
+	m.cpu = 2;
+	m.memory_mib = 4096;
+	assert_true(rig_call("BuildTemplate", &m.base));
+	rig_settle();
+	return template_find(rig.e, list_entry(rig.e->templates.prev,
+					       struct template, link)
+					    ->row.id);
+}
+
+static void what_nothing_starts_from_goes_before_what_was_used_least(void **state)
+{
+	struct template *a, *b;
+	char current[OBJECT_ID_SIZE];
+
+	(void)state;
+	assert_true(rig_create("a"));
+	assert_true(rig_terminate("a"));
+	rig_settle();
+	a = current_template();
+	b = larger_template();
+	assert_ptr_not_equal(a, b);
+	/* Of two that are current, the one longest unused. */
+	b->row.used_ms = 5;
+	templates_evict(rig.e);
+	assert_ptr_equal(current_template(), a);
+	assert_ptr_equal(a->link.next, &rig.e->templates);
+	b = larger_template();
+	a->row.used_ms = 5;
+	strcpy(current, a->row.id);
+	/* As if of another kernel. */
+	b->row.id[6] = b->row.id[6] == '0' ? '1' : '0';
+	templates_evict(rig.e);
+	assert_non_null(template_find(rig.e, current));
+	assert_ptr_equal(a->link.next, &rig.e->templates);
+	templates_evict(rig.e);
+	assert_true(list_empty(&rig.e->templates));
+}
+
+static void the_largest_pool_makes_room_first(void **state)
+{
+	(void)state;
+	rig_stop();
+	strcpy(rig.settings, "[pool]\nmin = 1\nmax = 3\nrefill = 0\n");
+	rig_start();
+	larger_template();
+	rig_until(pool_ready(rig.e, NULL) == 1);
+	assert_true(rig_create("a"));
+	rig_until(pool_ready(rig.e, NULL) == 2);
+	rig_settle();
+	create_at_once(2);
+	rig_until(pool_ready(rig.e, NULL) == 3);
+	rig_settle();
+	assert_true(pool_shrink(rig.e));
+	list_for_each(&rig.e->templates, t, struct template, link)
+		assert_int_equal(pool_ready(rig.e, t->row.id), 1);
 }
 
 /* Import the sample; what is said of it is in the world's answer_err. */
@@ -704,7 +837,11 @@ int main(int argc, char **argv)
 		T(a_pool_of_min_0_is_there_while_it_is_of_use),
 		T(what_waits_after_a_restart_stays_its_time),
 		T(a_resume_that_finds_none_does_not_grow_the_pool),
+		T(a_clone_that_was_wanted_when_it_was_begun_ends),
 		T(a_clone_being_started_makes_room_for_a_create),
+		T(a_resume_and_a_fork_are_use_but_ask_for_no_pool),
+		T(what_nothing_starts_from_goes_before_what_was_used_least),
+		T(the_largest_pool_makes_room_first),
 		T(snapshots_of_other_hosts_are_refused_by_what_differs),
 		T(a_node_that_cannot_clone_boots_cold_and_says_so),
 	};

@@ -237,6 +237,7 @@ static void see_clone(const struct pool_row *row, void *arg)
 static void see_template(const struct template_row *row, void *arg)
 {
 	assert_int_equal(row->memory_mib, 2048);
+	assert_int_equal(row->asked_ms, row->used_ms);
 	++*(int *)arg;
 }
 
@@ -687,6 +688,7 @@ static void an_older_database_is_sealed_at_the_next_start(void **state)
 	sql = sqlite3_mprintf("UPDATE sandboxes SET spec = x'%s',"
 			      " nonce = CAST('%s' || zeroblob(%d) AS BLOB);"
 			      "UPDATE requests SET answer = CAST('%s' AS BLOB);"
+			      "ALTER TABLE templates DROP COLUMN asked_ms;"
 			      "PRAGMA user_version = 3",
 			      hex, CANARY, (int)(32 - strlen(CANARY)), CANARY);
 	assert_int_equal(sqlite3_exec(*(sqlite3 **)store, sql, NULL, NULL,
