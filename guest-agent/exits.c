@@ -9,8 +9,7 @@
 #include "exits.h"
 
 #include "agent.h"
-#include "process.h"
-#include "request.h"
+#include "process_exit.h"
 #include "rpc.h"
 
 #include "base/error.h"
@@ -49,7 +48,7 @@ struct rows {
 	AGENT(ProcessEnded) ended[EXITS_ANSWER_MAX];
 	NODE(ProcessExited) exited[EXITS_ANSWER_MAX];
 	AGENT(ProcessEnded) * at[EXITS_ANSWER_MAX];
-	char signals[EXITS_ANSWER_MAX][16];
+	char signals[EXITS_ANSWER_MAX][PROCESS_SIGNAL_SIZE];
 };
 
 static void fill(struct rows *rows, struct record *r, uint64_t sequence)
@@ -58,16 +57,7 @@ static void fill(struct rows *rows, struct record *r, uint64_t sequence)
 	NODE(ProcessExited) *exited = &rows->exited[i];
 	AGENT(ProcessEnded) *ended = &rows->ended[i];
 
-	sandbox__node__v1__process_exited__init(exited);
-	exited->exit_code = r->exit.code;
-	exited->signal = r->exit.signal;
-	exited->duration_ms = r->exit.duration_ms;
-	exited->timed_out = r->exit.timed_out;
-	if (r->exit.signal) {
-		strncpy(rows->signals[i], process_signal_name(r->exit.signal),
-			sizeof(rows->signals[i]) - 1);
-		exited->signal_name = rows->signals[i];
-	}
+	process_exit_tell(&r->exit, rows->signals[i], exited);
 	sandbox__agent__v1__process_ended__init(ended);
 	ended->sequence = sequence;
 	ended->pid = r->pid;
@@ -97,16 +87,14 @@ static bool answer(struct exits *exits, struct rpc *rpc)
 	return true;
 }
 
-void exits_add(struct agent *agent, const struct process *p)
+void exits_add(struct exits *exits, pid_t pid, const char *program,
+	       const struct process_exit *exit)
 {
-	struct exits *exits = agent->exits;
 	struct record *r = &exits->v[++exits->last % EXITS_MAX];
-	const char *program =
-		p->request->is_command ? "sh" : p->request->argv[0];
 	struct rpc *rpc = exits->waiting;
 
-	r->pid = (uint32_t)p->pid;
-	r->exit = p->exit;
+	r->pid = (uint32_t)pid;
+	r->exit = *exit;
 	r->len = strnlen(program, EXITS_PROGRAM_MAX);
 	memcpy(r->program, program, r->len);
 	exits->waiting = NULL;

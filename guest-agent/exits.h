@@ -7,12 +7,10 @@
 #ifndef AGENT_EXITS_H
 #define AGENT_EXITS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <sys/types.h>
 
-struct agent;
 struct exits;
-struct process;
+struct process_exit;
 
 #define EXITS_MAX	  1024u /* kept; older ones are lost */
 #define EXITS_ANSWER_MAX  64u
@@ -21,7 +19,8 @@ struct process;
 struct exits *exits_new(void);
 struct exits *exits_free(struct exits *exits);
 
-/* All is known of @p. */
-void exits_add(struct agent *agent, const struct process *p);
+/* All is known of a process; of @program as much as there is room for is kept. */
+void exits_add(struct exits *exits, pid_t pid, const char *program,
+	       const struct process_exit *exit);
 
 #endif /* AGENT_EXITS_H */

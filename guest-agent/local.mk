@@ -22,6 +22,7 @@ libagent_a_SOURCES = \
 	%D%/methods.c %D%/methods.h \
 	%D%/netcfg.c %D%/netcfg.h \
 	%D%/process.c %D%/process.h \
+	%D%/process_exit.c %D%/process_exit.h \
 	%D%/process_io.c %D%/process_io.h \
 	%D%/pty.c %D%/pty.h \
 	%D%/request.c %D%/request.h \

@@ -185,7 +185,9 @@ static void on_drained(void *arg)
 		return;
 	p->state = PROCESS_EXITED;
 	update_clients(p);
-	exits_add(p->agent, p);
+	exits_add(p->agent->exits, p->pid,
+		  p->request->is_command ? "sh" : p->request->argv[0],
+		  &p->exit);
 	forget_old(p->agent);
 }
 
@@ -449,16 +451,4 @@ void process_reap(struct agent *agent)
 			on_death(p, status);
 	}
 	cgroup_tend_soon(agent);
-}
-
-const char *process_signal_name(uint32_t signal)
-{
-	static char name[16];
-	const char *abbrev = sigabbrev_np((int)signal);
-
-	if (abbrev)
-		snprintf(name, sizeof(name), "SIG%s", abbrev);
-	else
-		snprintf(name, sizeof(name), "SIG%u", signal);
-	return name;
 }

@@ -7,6 +7,7 @@
 #ifndef AGENT_PROCESS_H
 #define AGENT_PROCESS_H
 
+#include "process_exit.h"
 #include "ring.h"
 
 #include "base/list.h"
@@ -44,13 +45,6 @@ enum process_state {
 };
 
 enum { PROCESS_STDOUT, PROCESS_STDERR, PROCESS_STREAMS };
-
-struct process_exit {
-	uint32_t code;	 /* 128 + signal */
-	uint32_t signal; /* 0: by itself */
-	uint64_t duration_ms;
-	bool timed_out;
-};
 
 /**
  * struct process_client - Who wants to hear of a process
@@ -116,8 +110,5 @@ int process_resize(struct process *p, uint16_t rows, uint16_t columns,
 
 /* Children have died: collect all there are. */
 void process_reap(struct agent *agent);
-
-/* "SIGKILL"; "SIG40" where there is no name. Lives until the next call. */
-const char *process_signal_name(uint32_t signal);
 
 #endif /* AGENT_PROCESS_H */

@@ -141,16 +141,11 @@ static void send_chunk(struct client *c, int stream, const uint8_t *data,
 
 static void send_exited(struct client *c)
 {
-	const struct process_exit *x = &c->process->exit;
-	NODE(ProcessExited) exited = NODE_INIT(PROCESS_EXITED);
 	NODE(ExecResponse) msg = NODE_INIT(EXEC_RESPONSE);
+	char signal[PROCESS_SIGNAL_SIZE];
+	NODE(ProcessExited) exited;
 
-	exited.exit_code = x->code;
-	exited.signal = x->signal;
-	exited.duration_ms = x->duration_ms;
-	exited.timed_out = x->timed_out;
-	if (x->signal)
-		exited.signal_name = (char *)process_signal_name(x->signal);
+	process_exit_tell(&c->process->exit, signal, &exited);
 	msg.output_case = SANDBOX__NODE__V1__EXEC_RESPONSE__OUTPUT_EXITED;
 	msg.exited = &exited;
 	c->exit_sent = true;

@@ -22,6 +22,7 @@ struct row {
 	NODE(Process) msg;
 	Google__Protobuf__Timestamp started_at;
 	NODE(ProcessExited) exited;
+	char signal[PROCESS_SIGNAL_SIZE];
 	ProtobufCBinaryData *argv;
 };
 
@@ -59,7 +60,6 @@ static void fill(struct row *row, const struct process *p)
 	*row = (struct row){
 		.msg = NODE_INIT(PROCESS),
 		.started_at = GOOGLE__PROTOBUF__TIMESTAMP__INIT,
-		.exited = NODE_INIT(PROCESS_EXITED),
 	};
 	fill_what(row, p->request);
 	row->msg.pid = (uint32_t)p->pid;
@@ -79,13 +79,7 @@ static void fill(struct row *row, const struct process *p)
 	if (p->state != PROCESS_EXITED)
 		return;
 	row->msg.state = SANDBOX__NODE__V1__PROCESS_STATE__PROCESS_STATE_EXITED;
-	row->exited.exit_code = p->exit.code;
-	row->exited.signal = p->exit.signal;
-	row->exited.duration_ms = p->exit.duration_ms;
-	row->exited.timed_out = p->exit.timed_out;
-	if (p->exit.signal)
-		row->exited.signal_name =
-			xstrdup(process_signal_name(p->exit.signal));
+	process_exit_tell(&p->exit, row->signal, &row->exited);
 	row->msg.exited = &row->exited;
 }
 
@@ -115,11 +109,8 @@ void rpc_list_processes(struct rpc *rpc, const uint8_t *data, size_t len)
 	}
 	msg.processes = list;
 	rpc_reply(rpc, &msg.base);
-	for (size_t i = 0; i < msg.n_processes; i++) {
+	for (size_t i = 0; i < msg.n_processes; i++)
 		free(rows[i].argv);
-		if (rows[i].msg.exited && rows[i].exited.signal)
-			free(rows[i].exited.signal_name);
-	}
 }
 
 void rpc_signal_process(struct rpc *rpc, const uint8_t *data, size_t len)
