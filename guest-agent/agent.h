@@ -55,7 +55,6 @@ struct agent {
 	bool is_init;	       /* PID 1 of a guest: may change the machine */
 	char root_failed[256]; /* why there is no root file system, or "" */
 	struct identity id;
-	bool is_configuring;		       /* a thread is at the root */
 	struct configuring *configuring_later; /* after the thaw; NULL: none */
 
 	int null_fd;   /* /dev/null */

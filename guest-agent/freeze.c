@@ -11,8 +11,8 @@
  * agent itself never writes to the root: what it does there is the business of
  * tasks, and no new ones are let in (server.c).
  *
- * A Configure at work on the root is waited for: frozen in the middle of it, the
- * guest could not be given its next identity when it wakes up.
+ * Whoever is at work on the root (Configure) is waited for: frozen in the middle of
+ * it, the guest could not be given its next identity when it wakes up.
  *
  * A dead-man timer thaws when no Thaw comes: the node may have died. It counts
  * the guest's own time, so it does not run out in a snapshot.
@@ -21,7 +21,6 @@
 
 #include "agent.h"
 #include "cgroup.h"
-#include "identity.h"
 #include "loop.h"
 #include "rpc.h"
 #include "task.h"
@@ -49,7 +48,10 @@ struct freezer {
 	struct loop_timer *dead_man;
 	struct rpc *waiting; /* to be answered when the thread is back */
 	uint32_t deadline_ms;
-	bool postponed; /* until Configure is done with the root */
+	bool root_is_taken;
+	bool postponed; /* until the root is given back */
+	void (*at_thaw)(void *arg);
+	void *at_thaw_arg;
 
 	/* The thread's, while one runs: */
 	int root_fd;
@@ -128,9 +130,12 @@ static void thaw_done(void *arg)
 {
 	AGENT(ThawResponse) msg = SANDBOX__AGENT__V1__THAW_RESPONSE__INIT;
 	struct freezer *f = arg;
+	void (*at_thaw)(void *arg) = f->at_thaw;
 
 	f->state = THAWED;
-	identity_root_is_back(f->agent);
+	f->at_thaw = NULL;
+	if (at_thaw)
+		at_thaw(f->at_thaw_arg);
 	answer(f, &msg.base);
 }
 
@@ -175,11 +180,28 @@ static int start_freeze(struct freezer *f, struct error *err)
 	return err_set(err, ERR_LIMIT, "the guest has no room for a thread");
 }
 
-void freezer_root_is_free(struct freezer *f)
+void freezer_take_root(struct freezer *f)
+{
+	f->root_is_taken = true;
+}
+
+bool freezer_root_is_taken(const struct freezer *f)
+{
+	return f->root_is_taken;
+}
+
+void freezer_at_thaw(struct freezer *f, void (*fn)(void *arg), void *arg)
+{
+	f->at_thaw = fn;
+	f->at_thaw_arg = arg;
+}
+
+void freezer_give_root(struct freezer *f)
 {
 	struct rpc *rpc = f->waiting;
 	struct error err;
 
+	f->root_is_taken = false;
 	if (f->state != FREEZING || !f->postponed)
 		return;
 	f->postponed = false;
@@ -207,7 +229,7 @@ static int begin_freeze(struct freezer *f, const AGENT(FreezeRequest) * request,
 		f->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	f->state = FREEZING;
 	f->waiting = rpc;
-	f->postponed = f->agent->is_configuring;
+	f->postponed = f->root_is_taken;
 	return f->postponed ? 0 : start_freeze(f, err);
 }
 

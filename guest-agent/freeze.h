@@ -18,7 +18,14 @@ struct freezer *freezer_free(struct freezer *f);
 /* From Freeze's begin until a thaw is complete: nothing may touch the root. */
 bool freezer_is_frozen(const struct freezer *f);
 
-/* Configure is done with the root: a freeze that waited for it begins. */
-void freezer_root_is_free(struct freezer *f);
+/* While somebody (Configure) is at work on the root, a freeze waits; not in a
+ * frozen guest.
+ */
+void freezer_take_root(struct freezer *f);
+void freezer_give_root(struct freezer *f);
+bool freezer_root_is_taken(const struct freezer *f);
+
+/* Call @fn once the thaw is complete; instead of what was to be called. */
+void freezer_at_thaw(struct freezer *f, void (*fn)(void *arg), void *arg);
 
 #endif /* AGENT_FREEZE_H */

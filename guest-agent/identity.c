@@ -154,7 +154,6 @@ static void root_done(void *arg)
 	msg = SANDBOX__AGENT__V1__CONFIGURE_RESPONSE__INIT;
 	struct configuring *c = arg;
 
-	c->agent->is_configuring = false;
 	for (size_t i = 0; i < c->root.n_failed; i++) {
 		if (c->rpc)
 			warn(c, &c->root.failed[i]);
@@ -166,26 +165,24 @@ static void root_done(void *arg)
 		msg.n_warnings = c->n_warnings;
 		rpc_reply(c->rpc, &msg.base);
 	}
-	freezer_root_is_free(c->agent->freezer);
+	freezer_give_root(c->agent->freezer);
 	configuring_free(c);
 }
 
 static void begin_root(struct configuring *c)
 {
-	c->agent->is_configuring = true;
+	freezer_take_root(c->agent->freezer);
 	if (task_work(c->agent->loop, root_run, root_done, c) < 0) {
 		root_run(c);
 		root_done(c);
 	}
 }
 
-void identity_root_is_back(struct agent *agent)
+static void root_is_back(void *arg)
 {
-	struct configuring *c = agent->configuring_later;
+	struct agent *agent = arg;
 
-	agent->configuring_later = NULL;
-	if (c)
-		begin_root(c);
+	begin_root(TAKE_PTR(agent->configuring_later));
 }
 
 /* Frozen: what can be had without writing to the root is done now (a file that
@@ -205,6 +202,7 @@ static void leave_root_for_later(struct configuring *c)
 	rpc_reply(c->rpc, &msg.base);
 	c->rpc = NULL;
 	c->agent->configuring_later = c;
+	freezer_at_thaw(c->agent->freezer, root_is_back, c->agent);
 }
 
 static void set_process_defaults(struct agent *agent,
@@ -312,7 +310,7 @@ void rpc_configure(struct rpc *rpc, const uint8_t *data, size_t len)
 			 data, len);
 	if (!msg)
 		return;
-	if (agent->is_configuring)
+	if (freezer_root_is_taken(agent->freezer))
 		r = err_set(&err, ERR_CONFLICT,
 			    "another Configure is under way");
 	if (r == 0)

@@ -9,7 +9,4 @@ struct agent;
 void identity_init(struct agent *agent, const char *workdir);
 void identity_fini(struct agent *agent);
 
-/* The root is no longer frozen: do what Configure had to leave. */
-void identity_root_is_back(struct agent *agent);
-
 #endif /* AGENT_IDENTITY_H */
