@@ -32,6 +32,7 @@
 #include "engine/port.h"
 #include "engine/quota.h"
 #include "engine/recover.h"
+#include "engine/recover_guest.h"
 #include "engine/sweep.h"
 #include "engine/rpc.h"
 #include "engine/saves.h"
@@ -228,7 +229,7 @@ void engine_hv_link(bool up, void *arg)
 	log_id(LOG_LEVEL_INFO, LOG_ID_LIBVIRT_BACK, "libvirt %s answers",
 	       e->hv->info.libvirt_version);
 	selftest_begin(e);
-	recover_look_at_all(e);
+	recover_guest_look_at_all(e);
 	sweep_unknown(e);
 	pool_refill(e);
 }
@@ -271,7 +272,7 @@ static void keep_house(void *arg)
 	pressure_look(e);
 	ended_retire(e);
 	if (e->houses % LOOK_EVERY == 0 && e->hv_up) {
-		recover_look_at_all(e);
+		recover_guest_look_at_all(e);
 		sweep_unknown(e);
 		images_tidy(e);
 		merge_next(e);

@@ -53,6 +53,10 @@ libengine_a_SOURCES += \
 	%D%/pressure.c %D%/pressure.h \
 	%D%/quota.c %D%/quota.h \
 	%D%/recover.c %D%/recover.h \
+	%D%/recover_clone.c %D%/recover_clone.h \
+	%D%/recover_guest.c %D%/recover_guest.h \
+	%D%/recover_net.c %D%/recover_net.h \
+	%D%/recover_undo.c %D%/recover_undo.h \
 	%D%/rpc.c %D%/rpc.h \
 	%D%/rpc_check.c \
 	%D%/rpc_image.c \

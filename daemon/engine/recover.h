@@ -3,12 +3,8 @@
 #ifndef ENGINE_RECOVER_H
 #define ENGINE_RECOVER_H
 
-/* So long libvirt may not say how one guest is. */
-#define RECOVER_GIVE_UP_MS 120000u
-
 struct engine;
 struct error;
-struct sandbox;
 
 /**
  * recover_begin() - Read the database and begin to set things right
@@ -21,18 +17,12 @@ struct sandbox;
  */
 int recover_begin(struct engine *e, struct error *err);
 
-/* The guest of @sb is gone, and row.next_snapshot may be all of it: PAUSED by
- * that and resumed, or lost.
+/* A guest or clone that e->recovering counts is decided; the last one sweeps away
+ * what no row knows.
  */
-void recover_saved(struct sandbox *sb);
-
-/* It is being terminated: recovery need not find out how its guest is. */
-void recover_overtake(struct sandbox *sb);
+void recover_decided(struct engine *e);
 
 /* Nothing is asked any more. */
 void recover_free(struct engine *e);
-
-/* Which of the running sandboxes' guests are gone: asked now and then. */
-void recover_look_at_all(struct engine *e);
 
 #endif /* ENGINE_RECOVER_H */

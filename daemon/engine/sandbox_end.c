@@ -21,7 +21,7 @@
 #include "engine/event.h"
 #include "engine/hv_call.h"
 #include "engine/lease.h"
-#include "engine/recover.h"
+#include "engine/recover_guest.h"
 #include "engine/expose.h"
 #include "engine/sandbox_fsm.h"
 #include "engine/sandbox_ops.h"
@@ -261,7 +261,7 @@ void sandbox_end(struct sandbox *sb, const char *reason, struct call *call)
 		sb->row.id);
 	err_reason(&gone, "INVALID_STATE", sb->row.id);
 	leases_fail(sb, &gone);
-	recover_overtake(sb);
+	recover_guest_overtake(sb);
 	expose_end(sb);
 	if (sb->task && sb->task->kind == &task_end)
 		return;

@@ -23,7 +23,7 @@
 #include "engine/hv_call.h"
 #include "engine/lease.h"
 #include "engine/quota.h"
-#include "engine/recover.h"
+#include "engine/recover_guest.h"
 #include "engine/sandbox_fsm.h"
 #include "engine/sandbox_ops.h"
 #include "engine/task.h"
@@ -351,7 +351,7 @@ static void snapshot_ended(struct task *t, const struct error *err)
 	if (s->made)
 		snapshot_unuse(t->engine, s->made);
 	if (t->lost && !sb->want_terminate && sb->row.next_snapshot[0]) {
-		recover_saved(sb); /* it may be all there, just not running */
+		recover_guest_saved(sb); /* it may be all there, just not running */
 		return;
 	}
 	forget_next(sb);

@@ -29,7 +29,7 @@
 #include "engine/hv/hv_libvirt.h"
 #include "engine/net/net_taps.h"
 #include "engine/pool.h"
-#include "engine/recover.h"
+#include "engine/recover_guest.h"
 #include "engine/task.h"
 #include "engine/templates.h"
 
@@ -251,7 +251,7 @@ bool node_call(const char *method, const ProtobufCMessage *m, int fd)
 
 static void look(void)
 {
-	recover_look_at_all(node.e);
+	recover_guest_look_at_all(node.e);
 	for (uint64_t end = loop_now_ms() + 200; loop_now_ms() < end;)
 		node_tick();
 	node_settle();
