@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* recover_net.h - at start: the network of guests that may still run
  *
- * Between net_gather(), since when nothing is committed, and net_sweep(), which
- * commits all that was kept and takes away the rest. Part of recover_begin().
+ * Between net_gather() and net_sweep(), which takes away what was not kept. Part of
+ * recover_begin().
  */
 #ifndef ENGINE_RECOVER_NET_H
 #define ENGINE_RECOVER_NET_H

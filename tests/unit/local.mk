@@ -193,8 +193,8 @@ UNIT_TESTS += %D%/test_events
 %C%_test_events_SOURCES = %D%/test_events.c $(ENGINE_RIG)
 %C%_test_events_LDADD = $(ENGINE_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_webhook
-%C%_test_webhook_SOURCES = %D%/test_webhook.c %D%/front_pki.c %D%/front_pki.h \
-	$(ENGINE_RIG)
+%C%_test_webhook_SOURCES = %D%/test_webhook.c %D%/webhook_receiver.c \
+	%D%/webhook_receiver.h %D%/front_pki.c %D%/front_pki.h $(ENGINE_RIG)
 %C%_test_webhook_LDADD = libwebhook.a $(ENGINE_LIBS) $(CURL_LIBS) \
 	$(MICROHTTPD_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += %D%/test_log

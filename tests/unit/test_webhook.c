@@ -19,16 +19,11 @@
 #include "front_pki.h"
 #include "webhook/poster.h"
 #include "webhook/sign.h"
+#include "webhook_receiver.h"
 
-#include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <signal.h>
@@ -37,245 +32,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define SECRET	"a secret of enough bytes"
-#define IDS_MAX 4096
-
-/* ---- the receiver ---- */
-
-static struct {
-	pthread_mutex_t lock;
-	struct MHD_Daemon *mhd;
-	uint16_t port;
-	unsigned int fail; /* so many requests, with @status */
-	unsigned int status;
-	size_t at_most; /* events in a request; more are a 413 */
-	bool hang;
-	struct MHD_Connection *hung[64];
-	size_t n_hung;
-	unsigned int requests, bad;
-	char bad_why[128];
-	uint64_t ids[IDS_MAX]; /* taken, in order */
-	size_t n_ids;
-	char types[64][48]; /* of the first */
-	char last_id[128];  /* webhook-id */
-	char agent[64];
-	unsigned int last_n;
-	char cert[8192], key[8192];
-} receiver = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-struct body {
-	char *data;
-	size_t len;
-};
-
-static void complain(const char *why)
-{
-	receiver.bad++;
-	snprintf(receiver.bad_why, sizeof(receiver.bad_why), "%s", why);
-}
-
-static const char *header(struct MHD_Connection *c, const char *name)
-{
-	const char *v = MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
-
-	return v ? v : "";
-}
-
-/* By other means than the sender's. */
-static void check_signature(struct MHD_Connection *c, const struct body *b)
-{
-	char text[512], want[SIGN_MAX] = "v1,";
-	uint8_t mac[EVP_MAX_MD_SIZE], *all;
-	unsigned int mac_len;
-	int n = snprintf(text, sizeof(text), "%s.%s.", header(c, "webhook-id"),
-			 header(c, "webhook-timestamp"));
-
-	all = xcalloc(1, (size_t)n + b->len + 1);
-	memcpy(all, text, (size_t)n);
-	memcpy(all + n, b->data ? b->data : "", b->len);
-	HMAC(EVP_sha256(), SECRET, strlen(SECRET), all, (size_t)n + b->len, mac,
-	     &mac_len);
-	EVP_EncodeBlock((uint8_t *)want + 3, mac, (int)mac_len);
-	if (strcmp(want, header(c, "webhook-signature")) != 0)
-		complain("the signature is wrong");
-	if (strcmp(header(c, "content-type"),
-		   "application/cloudevents-batch+json; charset=utf-8") != 0)
-		complain("the content type is wrong");
-	free(all);
-}
-
-static unsigned int take(struct MHD_Connection *c, const struct body *b)
-{
-	struct json_object *all = json_tokener_parse(b->data ? b->data : "");
-	size_t n = all ? json_object_array_length(all) : 0;
-
-	receiver.requests++;
-	check_signature(c, b);
-	if (n == 0)
-		complain("the body is no list of events");
-	if (receiver.fail) {
-		receiver.fail--;
-		json_object_put(all);
-		return receiver.status;
-	}
-	if (receiver.at_most && n > receiver.at_most) {
-		json_object_put(all);
-		return 413;
-	}
-	for (size_t i = 0; i < n && receiver.n_ids < IDS_MAX; i++) {
-		struct json_object *e = json_object_array_get_idx(all, i), *v;
-
-		if (receiver.n_ids < 64 &&
-		    json_object_object_get_ex(e, "type", &v))
-			snprintf(receiver.types[receiver.n_ids], 48, "%s",
-				 json_object_get_string(v));
-		if (!json_object_object_get_ex(e, "id", &v))
-			complain("an event without an id");
-		receiver.ids[receiver.n_ids++] =
-			strtoull(json_object_get_string(v), NULL, 10);
-	}
-	receiver.last_n = (unsigned int)n;
-	snprintf(receiver.last_id, sizeof(receiver.last_id), "%s",
-		 header(c, "webhook-id"));
-	snprintf(receiver.agent, sizeof(receiver.agent), "%s",
-		 header(c, "user-agent"));
-	json_object_put(all);
-	return 204;
-}
-
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *c,
-				  const char *url, const char *method,
-				  const char *version, const char *data,
-				  size_t *len, void **state)
-{
-	struct MHD_Response *r;
-	struct body *b = *state;
-	unsigned int code;
-	enum MHD_Result ok;
-
-	(void)arg;
-	(void)url;
-	(void)method;
-	(void)version;
-	if (!b) {
-		*state = xcalloc(1, sizeof(*b));
-		return MHD_YES;
-	}
-	if (*len) {
-		b->data = xrealloc(b->data, b->len + *len + 1, 1);
-		memcpy(b->data + b->len, data, *len);
-		b->len += *len;
-		b->data[b->len] = '\0';
-		*len = 0;
-		return MHD_YES;
-	}
-	pthread_mutex_lock(&receiver.lock);
-	if (receiver.hang) {
-		receiver.requests++;
-		assert(receiver.n_hung < 64);
-		receiver.hung[receiver.n_hung++] = c;
-		pthread_mutex_unlock(&receiver.lock);
-		MHD_suspend_connection(c);
-		return MHD_YES;
-	}
-	code = take(c, b);
-	pthread_mutex_unlock(&receiver.lock);
-	r = MHD_create_response_from_buffer(0, (void *)(uintptr_t) "",
-					    MHD_RESPMEM_PERSISTENT);
-	ok = MHD_queue_response(c, code, r);
-	MHD_destroy_response(r);
-	return ok;
-}
-
-static void on_completed(void *arg, struct MHD_Connection *c, void **state,
-			 enum MHD_RequestTerminationCode why)
-{
-	struct body *b = *state;
-
-	(void)arg;
-	(void)c;
-	(void)why;
-	if (b)
-		free(b->data);
-	free(b);
-}
-
-/* On the same port again when it had one. */
-static void receiver_start(bool tls)
-{
-	unsigned int flags = MHD_USE_EPOLL_INTERNAL_THREAD |
-			     MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0);
-	struct sockaddr_in sin = { .sin_family = AF_INET,
-				   .sin_port = htons(receiver.port),
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	uint64_t end = loop_now_ms() + 5000;
-
-	do {
-		receiver.mhd = MHD_start_daemon(
-			flags, 0, NULL, NULL, on_request, NULL,
-			MHD_OPTION_SOCK_ADDR, &sin, MHD_OPTION_NOTIFY_COMPLETED,
-			on_completed, NULL,
-			tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END,
-			receiver.cert, MHD_OPTION_HTTPS_MEM_KEY, receiver.key,
-			MHD_OPTION_END);
-	} while (!receiver.mhd && loop_now_ms() < end);
-	assert_non_null(receiver.mhd);
-	receiver.port =
-		MHD_get_daemon_info(receiver.mhd, MHD_DAEMON_INFO_BIND_PORT)
-			->port;
-}
-
-static void receiver_stop(void)
-{
-	if (receiver.mhd)
-		MHD_stop_daemon(receiver.mhd);
-	receiver.mhd = NULL;
-}
-
-static size_t n_taken(void)
-{
-	size_t n;
-
-	pthread_mutex_lock(&receiver.lock);
-	n = receiver.n_ids;
-	pthread_mutex_unlock(&receiver.lock);
-	return n;
-}
-
-static unsigned int n_requests(void)
-{
-	unsigned int n;
-
-	pthread_mutex_lock(&receiver.lock);
-	n = receiver.requests;
-	pthread_mutex_unlock(&receiver.lock);
-	return n;
-}
-
-static uint64_t last_taken(void)
-{
-	size_t n = n_taken();
-
-	return n ? receiver.ids[n - 1] : 0;
-}
-
-/* Every event from @first to @last was taken, in order; repeats are fine. */
-static void assert_all_taken(uint64_t first, uint64_t last)
-{
-	uint64_t next = first;
-
-	if (receiver.bad)
-		fail_msg("%s", receiver.bad_why);
-	for (size_t i = 0; i < receiver.n_ids; i++) {
-		if (receiver.ids[i] > next)
-			fail_msg("%ju came before %ju",
-				 (uintmax_t)receiver.ids[i], (uintmax_t)next);
-		if (receiver.ids[i] == next)
-			next++;
-	}
-	assert_int_equal(next, last + 1);
-}
 
 /* ---- the node ---- */
 
@@ -286,8 +42,8 @@ static void write_secret(mode_t mode)
 
 	snprintf(path, sizeof(path), "%s/secret", rig.dir);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	assert_int_equal(write(fd, SECRET "\n", strlen(SECRET) + 1),
-			 strlen(SECRET) + 1);
+	assert_int_equal(write(fd, RECEIVER_SECRET "\n", strlen(RECEIVER_SECRET) + 1),
+			 strlen(RECEIVER_SECRET) + 1);
 	fchmod(fd, mode);
 	close(fd);
 }
@@ -404,8 +160,8 @@ static void events_are_posted_signed_and_in_order(void **state)
 	assert_true(rig_create("a"));
 	assert_true(rig_do("PauseSandbox", "a"));
 	assert_true(rig_do("TerminateSandbox", "a"));
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 	assert_string_equal(receiver.types[0], "sandbox.created");
 	assert_non_null(strstr(receiver.last_id, rig.e->node_id));
 	assert_string_equal(receiver.agent, "sandboxd/" PACKAGE_VERSION);
@@ -416,7 +172,7 @@ static void what_was_there_before_is_not_posted(void **state)
 {
 	(void)state;
 	emit(1);
-	rig_until(n_taken() > 0);
+	rig_until(receiver_n_taken() > 0);
 	/* node.started was there when the webhook was first configured. */
 	assert_int_not_equal(receiver.ids[0], 1);
 	assert_string_equal(receiver.types[0], "node.draining");
@@ -431,8 +187,8 @@ static void a_receiver_that_fails_is_tried_until_it_takes(void **state)
 	receiver.status = 503;
 	receiver.fail = 7;
 	emit(20);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 	assert_true(receiver.requests >= 8);
 	webhook_stats(rig.e->webhook, &st);
 	assert_int_equal(st.failures, 7);
@@ -446,8 +202,8 @@ static void batches_are_bounded(void **state)
 	receiver.status = 500;
 	receiver.fail = 3; /* meanwhile they gather */
 	emit(30);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 	assert_in_range(receiver.last_n, 1, 3);
 	assert_true(receiver.requests >= 10 + 3);
 }
@@ -459,8 +215,8 @@ static void a_batch_that_is_too_large_is_halved(void **state)
 	(void)state;
 	receiver.at_most = 2;
 	emit(30);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 }
 
 static void a_receiver_that_is_not_there_is_waited_for(void **state)
@@ -473,8 +229,8 @@ static void a_receiver_that_is_not_there_is_waited_for(void **state)
 	emit(10);
 	rig_until((webhook_stats(rig.e->webhook, &st), st.failures >= 3));
 	receiver_start(false);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 }
 
 static void a_receiver_that_hangs_blocks_nobody(void **state)
@@ -484,7 +240,7 @@ static void a_receiver_that_hangs_blocks_nobody(void **state)
 	(void)state;
 	receiver.hang = true;
 	emit(1);
-	rig_until(n_requests() >= 2); /* timed out, and tried again */
+	rig_until(receiver_n_requests() >= 2); /* timed out, and tried again */
 	began = loop_now_ms();
 	assert_true(rig_create("a"));
 	assert_true(rig_do("TerminateSandbox", "a"));
@@ -494,8 +250,8 @@ static void a_receiver_that_hangs_blocks_nobody(void **state)
 	while (receiver.n_hung)
 		MHD_resume_connection(receiver.hung[--receiver.n_hung]);
 	pthread_mutex_unlock(&receiver.lock);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 }
 
 static void a_killed_process_goes_on_where_it_was(void **state)
@@ -514,8 +270,8 @@ static void a_killed_process_goes_on_where_it_was(void **state)
 		rig_until(process() != pid);
 		emit(3);
 	}
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 }
 
 static void a_restarted_engine_goes_on_where_it_was(void **state)
@@ -531,8 +287,8 @@ static void a_restarted_engine_goes_on_where_it_was(void **state)
 	rig_start(); /* node.started comes behind */
 	emit(1);
 	receiver_start(false);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 }
 
 static void only_the_types_asked_for_are_posted(void **state)
@@ -563,7 +319,7 @@ static void what_was_kept_too_short_is_counted_as_lost(void **state)
 	emit(500);
 	event_trim(rig.e);
 	receiver_start(false);
-	rig_until(last_taken() == newest());
+	rig_until(receiver_last_taken() == newest());
 	webhook_stats(rig.e->webhook, &st);
 	/* What the process had in its hands when they went may have come. */
 	assert_in_range(st.lost, 200, 410);
@@ -646,7 +402,7 @@ static void over_tls_the_receiver_must_prove_itself(void **state)
 	rig_start();
 	emit(3);
 	rig_until((webhook_stats(rig.e->webhook, &st), st.failures >= 2));
-	assert_int_equal(n_requests(), 0);
+	assert_int_equal(receiver_n_requests(), 0);
 
 	/* The right one, by a reload. */
 	pem_of(pki_cert_fd(ca.cert), pem, sizeof(pem));
@@ -654,8 +410,8 @@ static void over_tls_the_receiver_must_prove_itself(void **state)
 	assert_int_equal(write(fd, pem, strlen(pem)), strlen(pem));
 	close(fd);
 	engine_reloaded(rig.e);
-	rig_until(last_taken() == newest());
-	assert_all_taken(first, newest());
+	rig_until(receiver_last_taken() == newest());
+	receiver_assert_all_taken(first, newest());
 	pki_cert_free(&cert);
 	pki_ca_free(&ca);
 	pki_ca_free(&other);
