@@ -10,6 +10,7 @@
 #include "engine/hv_call.h"
 #include "engine/spec_check.h"
 #include "engine/task.h"
+#include "engine/templates.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -207,10 +208,27 @@ static void plan_call(struct task *t, enum hv_call_op op, hv_call_fn done)
 	free(call);
 }
 
+/* For what a new sandbox starts from there is a substitute. */
+static bool may_boot_cold(const struct task *t)
+{
+	const struct guest_plan *g = &t->guest;
+
+	return t->sb && !t->cancelled && !t->engine->stopping &&
+	       g->template_id[0] && !g->snapshot_dir[0] &&
+	       template_is_lost(t->engine, g->template_id);
+}
+
 static void started(struct hv_call *call, int rc, const struct error *err)
 {
 	struct task *t = call->arg;
 
+	if (rc < 0 && may_boot_cold(t)) {
+		log_warn("sandbox '%s': boots cold: %s", t->sb->row.id,
+			 err->msg);
+		t->guest.template_id[0] = t->guest.template_dir[0] = '\0';
+		plan_call(t, HV_START, started);
+		return;
+	}
 	task_end_step(t, rc < 0 ? err : NULL);
 }
 

@@ -7,6 +7,7 @@
 #include "base/job.h"
 #include "base/mem.h"
 #include "engine/engine.h"
+#include "engine/templates.h"
 
 static const char *or_null(const char *s)
 {
@@ -67,6 +68,10 @@ static void done(void *arg, int rc, const struct error *err)
 
 	metrics_hv(&c->engine->metrics, c->op, rc < 0,
 		   measure_since(c->began_us));
+	if (rc < 0 && c->template_dir[0] && c->op != HV_CAPTURE)
+		template_doubted(c->engine, c->template_dir,
+				 c->op == HV_START && !c->snapshot_dir[0] &&
+					 err->code == ERR_DATA_LOSS);
 	c->done(c, rc, err);
 	fd_close(&c->fd);
 	free(c->list);

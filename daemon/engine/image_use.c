@@ -64,7 +64,8 @@ void images_tidy(struct engine *e)
 	list_for_each(&e->templates, t, struct template,
 		      link) if (!t->building && !template_users(e, t->row.id) &&
 				(template_is_foreign(t) ||
-				 (is_replaced(e, t->row.image_digest) &&
+				 ((t->row.bad ||
+				   is_replaced(e, t->row.image_digest)) &&
 				  !template_has_heir(e, t))))
 		templates_remove(e, t->row.id, NULL, NULL);
 	image_sweep(e->images, is_needed, e);

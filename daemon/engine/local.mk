@@ -87,6 +87,7 @@ libengine_a_SOURCES += \
 	%D%/sweep.c %D%/sweep.h \
 	%D%/task.c %D%/task.h \
 	%D%/templates.c %D%/templates.h \
+	%D%/template_now.c %D%/template_now.h \
 	%D%/templates_answer.c %D%/templates_answer.h \
 	%D%/webhook.c %D%/webhook.h
 

@@ -18,6 +18,7 @@
 #include "engine/snapshot/disk.h"
 #include "engine/snapshot/parcel_proc.h"
 #include "engine/snapshot/template.h"
+#include "engine/templates.h"
 #include "engine/spec_check.h"
 
 #include <fcntl.h>
@@ -260,8 +261,10 @@ static void look_done(void *arg, int rc, const struct error *err)
 		rc = start_packing(x, &why);
 		err = &why;
 	}
-	if (rc < 0)
+	if (rc < 0) {
+		template_doubted(x->engine, x->template_dir, false);
 		export_ends(x, err);
+	}
 }
 
 static const struct job_ops look_job = { "export", look_run, look_done };

@@ -173,8 +173,6 @@ static void fill_ended(struct task *t, const struct error *err)
 			   on_refill, e);
 		return;
 	}
-	if (err->code == ERR_DATA_LOSS)
-		template_spoiled(e, c->row.template_id);
 	if (err->code != ERR_LIMIT && err->code != ERR_CANCELLED)
 		log_warn("no clone of '%s' for the pool: %s",
 			 c->row.template_id, err->msg);

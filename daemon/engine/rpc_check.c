@@ -170,8 +170,10 @@ static bool repair(struct engine *e, const struct fsck_problem *p)
 		return false;
 	if (!strcmp(p->dir, "snapshots"))
 		return forget_snapshot(e, p->name);
-	if (!strcmp(p->dir, "templates"))
+	if (!strcmp(p->dir, "templates")) {
+		template_spoiled(e, p->name);
 		return templates_remove(e, p->name, NULL, &err) == 0;
+	}
 	/* A clone without its disk cannot start. */
 	return pool_lost(e, p->name);
 }

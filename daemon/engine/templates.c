@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "engine/answer.h"
 #include "engine/call.h"
 #include "engine/engine.h"
@@ -23,13 +22,15 @@
 #include "engine/snapshot/template.h"
 #include "engine/spec_check.h"
 #include "engine/task.h"
+#include "engine/template_now.h"
 #include "engine/templates_answer.h"
 
-#include <openssl/evp.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define PROGRESS_MS    500
 #define USE_MS	       60000
@@ -51,103 +52,23 @@ struct template *template_find(struct engine *e, const char *id)
 	return NULL;
 }
 
-static void template_id(struct engine *e, const char *digest, uint32_t cpu,
-			uint32_t memory_mib, uint32_t disk_mib,
-			char ret[OBJECT_ID_SIZE])
+static uint32_t count_standing(struct engine *e, const char *id)
 {
-	const struct hv_info *info = &e->hv->info;
-	uint8_t hash[EVP_MAX_MD_SIZE];
-	char text[768];
-	int len = snprintf(text, sizeof(text),
-			   "3|%s|%u|%u|%u|%d|%d|%s|%s|%s|%s",
-			   digest, cpu, memory_mib, disk_mib,
-			   (int)info->accelerator, info->vsock,
-			   info->qemu_version, info->kernel_version,
-			   info->cmdline, info->cpu_model);
-
-	if (EVP_Digest(text, (size_t)len, hash, NULL, EVP_sha256(), NULL) != 1)
-		abort();
-	memcpy(ret, "tpl_", 4);
-	str_hex(ret + 4, hash, 10);
-}
-
-bool template_is_foreign(const struct template *t)
-{
-	return !strncmp(t->row.id, TEMPLATE_FOREIGN, strlen(TEMPLATE_FOREIGN));
-}
-
-/* That of most sandboxes, so that their file system need not grow when they
- * start; for smaller ones the smallest, as it cannot shrink.
- */
-static uint32_t disk_for(const struct image *image, uint32_t disk_mib)
-{
-	uint32_t least = disk_mib < SPEC_DISK_DEFAULT_MIB ?
-				 SPEC_DISK_MIN_MIB :
-				 SPEC_DISK_DEFAULT_MIB;
-	uint64_t mib = (image->size_bytes + (1u << 20) - 1) >> 20;
-
-	return mib > least ? (uint32_t)mib : least;
-}
-
-/* What the name of its image means now. */
-static const struct image *image_now(struct engine *e, const struct template *t)
-{
-	const struct image *image =
-		image_by_digest(e->images, t->row.image_digest);
-
-	if (image && image_by_name(e->images, image->name) == image)
-		return image;
-	return image_by_name(e->images, t->row.image);
-}
-
-/* What those who started from @t would start from now. NULL: its image is gone,
- * or it is another node's.
- */
-static const struct image *id_now(struct engine *e, const struct template *t,
-				  char ret[OBJECT_ID_SIZE])
-{
-	const struct image *image = image_now(e, t);
-
-	if (!image || template_is_foreign(t))
-		return NULL;
-	template_id(e, image->digest, t->row.cpu, t->row.memory_mib,
-		    disk_for(image, t->row.disk_mib), ret);
-	return image;
-}
-
-bool template_is_current(struct engine *e, const struct template *t)
-{
-	char id[OBJECT_ID_SIZE];
-
-	return id_now(e, t, id) && !strcmp(id, t->row.id);
-}
-
-bool template_is_idle(struct engine *e, const struct template *t)
-{
-	return loop_wall_ms() - t->row.asked_ms >=
-	       (int64_t)e->config->pool_idle_ms;
-}
-
-bool template_has_heir(struct engine *e, const struct template *t)
-{
-	char id[OBJECT_ID_SIZE];
-
-	return pool_max(e) && e->config->templates &&
-	       e->hv->info.clones_work && !t->building &&
-	       !template_is_idle(e, t) && id_now(e, t, id) &&
-	       strcmp(id, t->row.id) != 0;
-}
-
-uint32_t template_users(struct engine *e, const char *id)
-{
-	struct template *tpl = template_find(e, id);
-	uint32_t n = tpl ? tpl->pins : 0;
+	uint32_t n = 0;
 
 	list_for_each(&e->sandboxes.all, sb, struct sandbox, link)
 		n += sb->row.state != SBX_TERMINATED &&
 		     !strcmp(sb->row.template_id, id);
 	list_for_each(&e->snapshots, s, struct snapshot, link)
 		n += !strcmp(s->row.template_id, id);
+	return n;
+}
+
+uint32_t template_users(struct engine *e, const char *id)
+{
+	struct template *tpl = template_find(e, id);
+	uint32_t n = count_standing(e, id) + (tpl ? tpl->pins : 0);
+
 	list_for_each(&e->tasks, t, struct task, link)
 		n += t->sb && !strcmp(t->guest.template_id, id);
 	return n;
@@ -307,14 +228,15 @@ static bool no_room(const struct error *err)
 	return err->code == ERR_LIMIT || err->code == ERR_CANCELLED;
 }
 
-/* What was to inherit by @id could not be built: not again at once. */
-static void put_off(struct engine *e, const char *id, const struct error *err)
+/* @heir could not be built: not again at once. */
+static void put_off(struct engine *e, const struct template *heir,
+		    const struct error *err)
 {
 	uint64_t wait = no_room(err) ? ROOM_RETRY_MS : AHEAD_RETRY_MS;
 	char now[OBJECT_ID_SIZE];
 
 	list_for_each(&e->templates, t, struct template, link)
-		if (id_now(e, t, now) && !strcmp(now, id))
+		if (template_now(e, t, now) && template_sound(e, now) == heir)
 			t->retry_ms = loop_now_ms() + wait;
 }
 
@@ -338,7 +260,7 @@ static void build_ended(struct task *t, const struct error *err)
 		task_fail_calls(t, err);
 		tell_wanting(tpl, "");
 		if (ahead)
-			put_off(e, tpl->row.id, err);
+			put_off(e, tpl, err);
 		template_free(tpl);
 		if (ahead)
 			pool_built(e);
@@ -440,17 +362,17 @@ static struct template *get(struct engine *e, const struct image *image,
 			    uint32_t cpu, uint32_t memory_mib,
 			    uint32_t disk_mib, bool *ret_begun)
 {
-	uint32_t disk = disk_for(image, disk_mib);
-	char id[OBJECT_ID_SIZE];
+	uint32_t disk = template_disk(image, disk_mib);
+	char identity[OBJECT_ID_SIZE], id[OBJECT_ID_SIZE];
 	struct template *tpl;
 
-	template_id(e, image->digest, cpu, memory_mib, disk, id);
-	tpl = template_find(e, id);
+	template_identity(e, image->digest, cpu, memory_mib, disk, identity);
+	tpl = template_sound(e, identity);
 	*ret_begun = !tpl;
-	if (!tpl)
-		tpl = begin(e, id, image->name, image->digest, cpu, memory_mib,
-			    disk);
-	return tpl;
+	if (tpl)
+		return tpl;
+	template_fresh_id(e, identity, id);
+	return begin(e, id, image->name, image->digest, cpu, memory_mib, disk);
 }
 
 /* To the minute: it only orders them. */
@@ -498,7 +420,7 @@ void templates_need(struct engine *e, struct sandbox *sb, template_fn fn,
 		bool in_use = !template_is_idle(e, tpl);
 
 		mark_asked(e, tpl);
-		fn(tpl->row.bad ? "" : tpl->row.id, in_use, arg);
+		fn(tpl->row.id, in_use, arg);
 		return;
 	}
 	w = xmemdup(&(struct wanting){ .fn = fn, .arg = arg }, sizeof(*w));
@@ -565,9 +487,9 @@ struct template *templates_without_heir(struct engine *e)
 	list_for_each(&e->templates, t, struct template, link) {
 		struct template *heir;
 
-		if (!template_has_heir(e, t) || !id_now(e, t, id))
+		if (!template_has_heir(e, t) || !template_now(e, t, id))
 			continue;
-		heir = template_find(e, id);
+		heir = template_sound(e, id);
 		if (heir && !heir->building)
 			inherit(e, heir, t);
 		else if (!heir && loop_now_ms() >= t->retry_ms &&
@@ -579,16 +501,19 @@ struct template *templates_without_heir(struct engine *e)
 
 void templates_build_heir(struct engine *e, const struct template *old)
 {
-	char id[OBJECT_ID_SIZE];
-	const struct image *image = id_now(e, old, id);
+	char identity[OBJECT_ID_SIZE], id[OBJECT_ID_SIZE];
+	const struct image *image = template_now(e, old, identity);
 	struct template *tpl;
 
+	template_fresh_id(e, identity, id);
 	tpl = begin(e, id, image->name, image->digest, old->row.cpu,
-		    old->row.memory_mib, disk_for(image, old->row.disk_mib));
+		    old->row.memory_mib,
+		    template_disk(image, old->row.disk_mib));
 	tpl->ahead = true;
-	log_info("template '%s' of '%s': being built, as '%s' is of another "
-		 "image, kernel or QEMU",
-		 id, image->name, old->row.id);
+	log_info("template '%s' of '%s': being built, as '%s' %s", id,
+		 image->name, old->row.id,
+		 old->row.bad ? "does not verify" :
+				"is of another image, kernel or QEMU");
 	task_run(tpl->building);
 }
 
@@ -634,15 +559,45 @@ int templates_remove(struct engine *e, const char *id, struct call *call,
 void template_spoiled(struct engine *e, const char *id)
 {
 	struct template *tpl = template_find(e, id);
+	struct error err;
+	char users[24];
 
 	if (!tpl || tpl->row.bad || tpl->building)
 		return;
-	log_err("template '%s' does not verify: no sandbox starts from it", id);
+	log_err("template '%s' does not verify: no sandbox starts from it, and "
+		"another is built when one is needed",
+		id);
 	tpl->row.bad = true;
+	/* What spoils one after another must not have it boot guests for ever. */
+	if (loop_wall_ms() - tpl->row.created_ms < AHEAD_RETRY_MS)
+		tpl->retry_ms = loop_now_ms() + AHEAD_RETRY_MS;
+	snprintf(users, sizeof(users), "%u", count_standing(e, id));
 	store_begin(e->store);
 	store_template_put(e->store, &tpl->row);
-	store_commit(e->store, NULL);
+	event_add(e, "template.damaged", "",
+		  EVENT_DATA({ "template", id }, { "image", tpl->row.image },
+			     { "users", users }));
+	if (event_commit(e, &err) < 0)
+		log_warn("template '%s': %s", id, err.msg);
 	pool_clear(e, id);
+	pool_refill(e);
+}
+
+void template_doubted(struct engine *e, const char *dir, bool altered)
+{
+	const char *slash = strrchr(dir, '/');
+
+	if (e->stopping || !slash)
+		return;
+	if (altered || (access(dir, F_OK) < 0 && errno == ENOENT))
+		template_spoiled(e, slash + 1);
+}
+
+bool template_is_lost(struct engine *e, const char *id)
+{
+	const struct template *tpl = template_find(e, id);
+
+	return !tpl || tpl->row.bad;
 }
 
 void template_restore(struct engine *e, const struct template_row *row)

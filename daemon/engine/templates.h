@@ -14,6 +14,12 @@
  * will, and so whether clones wait on it and an heir is built. A sandbox that
  * is woken every minute needs neither.
  *
+ * One whose files turn out altered or gone is never loaded again. They are put
+ * aside (template.h), and what stands on it stays as it is; the row goes with
+ * the last of that. Its heir is of the same identity (template_now.h) and built
+ * like any: in the background where it was asked for lately, but not at once if
+ * it was new, and by the next create. The one that found out boots cold.
+ *
  * One that came with an imported snapshot has an id that nothing here leads to:
  * what another node put into its memory reaches no sandbox but those of that
  * snapshot. The files are the hypervisor's (template.h).
@@ -80,12 +86,19 @@ bool template_is_current(struct engine *e, const struct template *t);
 bool template_is_foreign(const struct template *t);
 /* Not asked for for [pool] idle. */
 bool template_is_idle(struct engine *e, const struct template *t);
-/* It was asked for lately and is no longer current: what is has a pool to fill. */
+/* It was asked for lately and is no longer current: what is has a pool to fill.
+ */
 bool template_has_heir(struct engine *e, const struct template *t);
 /* Within a transaction: a guest came up from it that no create asked for. */
 void templates_used(struct engine *e, const char *id);
-/* It does not verify: no new clones of it. */
+/* It does not verify: no new clones of it. Told once, also as an event. */
 void template_spoiled(struct engine *e, const char *id);
+/* What needed the files in @dir failed: that, if they were put aside. @altered:
+ * They are, wherever they lie.
+ */
+void template_doubted(struct engine *e, const char *dir, bool altered);
+/* Nothing can start from it. */
+bool template_is_lost(struct engine *e, const char *id);
 
 /* Of those whose heir is to be built, the one asked for last; NULL: none. Heirs
  * that are there count as used when the old one was, and that as never.

@@ -107,6 +107,42 @@ test_a_pause_or_snapshot_that_finds_the_disk_full_leaves_the_guest_running() {
     "$ctl" terminate "$id" >/dev/null
 }
 
+kind() { "$ctl" --json get "$1" | json startKind; }
+template_of() { "$ctl" --json get "$1" | json template; }
+
+
+test_a_template_that_is_altered_is_never_loaded_and_another_takes_its_place() {
+    local old first
+    "$ctl" template build --image "$image" --memory 2048 >/dev/null
+    create --memory 2048
+    first=$id
+    mark one
+    old=$(template_of "$first")
+    expect template "$(kind "$first")"
+    flip "$small/templates/$old/template.state" 1000
+    create --memory 2048
+    expect cold "$(kind "$id")"
+    expect well "$("$ctl" exec "$id" -- echo well)"
+    "$ctl" terminate "$id" >/dev/null
+    "$ctl" --json events --type template.damaged | grep -q "$old"
+    create --memory 2048
+    expect template "$(kind "$id")"
+    [ "$(template_of "$id")" != "$old" ]
+    # Who stands on the old one runs on, and it goes with that.
+    id=$first
+    expect one "$(marks)"
+    "$ctl" --json template list | grep -q "\"$old\""
+    "$ctl" terminate "$first" >/dev/null
+    wait_for 30 sh -c "! '$ctl' --json template list | grep -q '\"$old\"'"
+    [ -d "$small/templates/$old.quarantined" ]
+    id=${made[-1]}
+    "$ctl" pause "$id" >/dev/null
+    expect well "$("$ctl" exec "$id" -- echo well)"
+    "$ctl" terminate "$id" >/dev/null
+    "$ctl" fsck --repair >/dev/null # that which was put aside
+    "$ctl" fsck
+}
+
 start_node
 # The mount goes before the directory.
 eval "finish_work() $(declare -f finish | tail -n +2)"

@@ -52,6 +52,26 @@ static void drop(const char *uuid)
 	pthread_mutex_unlock(&world.lock);
 }
 
+/* As template_open(): one with a file "altered" in it is put aside, if nothing
+ * is in the way.
+ */
+static int check_template(const char *dir, struct error *err)
+{
+	char path[600];
+
+	if (!dir)
+		return 0;
+	snprintf(path, sizeof(path), "%s/altered", dir);
+	if (access(path, F_OK) == 0) {
+		snprintf(path, sizeof(path), "%s.quarantined", dir);
+		rename(dir, path);
+		return err_set(err, ERR_DATA_LOSS, "'%s' is altered", dir);
+	}
+	return access(dir, F_OK) == 0 ?
+		       0 :
+		       err_set(err, ERR_NOT_FOUND, "no template '%s'", dir);
+}
+
 static int start(struct hv *hv, const struct guest_spec *spec,
 		 const char *template_dir, const char *snapshot_dir, bool hold,
 		 struct error *err)
@@ -59,7 +79,8 @@ static int start(struct hv *hv, const struct guest_spec *spec,
 	(void)hv;
 	if (access(spec->dir, F_OK) < 0)
 		return err_set(err, ERR_INTERNAL, "no directory");
-	if (world_call(hold ? "hold" : "start", err))
+	if (world_call(hold ? "hold" : "start", err) ||
+	    check_template(template_dir, err) < 0)
 		return -1;
 	add(spec, template_dir, snapshot_dir, hold);
 	return 0;
@@ -73,9 +94,8 @@ static int release(struct hv *hv, const struct guest_spec *spec,
 	bool ok;
 
 	(void)hv;
-	(void)template_dir;
 	(void)snapshot_dir;
-	if (world_call("release", err))
+	if (world_call("release", err) || check_template(template_dir, err) < 0)
 		return -1;
 	pthread_mutex_lock(&world.lock);
 	g = fake_hv_find(spec->uuid);
@@ -113,9 +133,8 @@ static int save(struct hv *hv, const struct guest_spec *spec,
 		struct hv_progress *progress, struct error *err)
 {
 	(void)hv;
-	(void)template_dir;
 	(void)progress;
-	if (world_call("save", err))
+	if (world_call("save", err) || check_template(template_dir, err) < 0)
 		return -1;
 	if (mkdir(snapshot_dir, 0700) < 0)
 		return err_sys(err, errno, "make '%s'", snapshot_dir);
