@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench_rules.c - what one sandbox more costs the network, at so many
  *
- *	bench_rules LIBEXEC ROUNDS COUNT..
+ *	bench_rules LIBEXEC shared|own ROUNDS COUNT..
  *
- * A slot is not used again at once, as in a node. In the network namespace that it is started in, with the daemon's own code,
+ * In the network namespace that it is started in, with the daemon's own code,
  * taps and nftables. For each COUNT (ascending) that many sandboxes are attached,
  * then ROUNDS times one more is attached, updated and detached, and one address
- * is learned for it. Between the rounds the loop runs until it has nothing to
- * do, as a node's would: what is done ahead and behind is not in the clock.
- * Prints one JSON object a COUNT: arrays of microseconds.
+ * is learned for it. A slot is not used again at once, as in a node. The rules of
+ * all have one shape (net_shapes.c), or each has its own, and gets another by
+ * each update. Between the rounds the loop runs until it has nothing to do, as a
+ * node's would: what is done ahead and behind is not in the clock. Prints one
+ * JSON object a COUNT: arrays of microseconds.
  */
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -40,6 +42,7 @@ static struct loop *loop;
 static struct net *net;
 static struct net_rule rules[2];
 static struct net_policy policy = { .n_allow = 2, .allow = rules };
+static bool own_shapes;
 
 static double now_us(void)
 {
@@ -47,6 +50,19 @@ static double now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* The policy of who comes next: a port that no other has is another shape. */
+static const struct net_policy *next_policy(void)
+{
+	static uint16_t port = 1024;
+
+	if (own_shapes) {
+		rules[0].n_ports = 1;
+		rules[0].ports[0] = (struct net_ports){ port, port };
+		port++;
+	}
+	return &policy;
 }
 
 /* Until nothing has happened for a while. */
@@ -65,7 +81,7 @@ static int fill(uint32_t from, uint32_t to, struct error *err)
 
 	for (uint32_t i = from; i < to; i++) {
 		net_slot(net, i, UID_BASE, 0, &slot);
-		if (net_attach(net, &slot, 1, &policy, NULL, err) < 0)
+		if (net_attach(net, &slot, 1, next_policy(), NULL, err) < 0)
 			return -1;
 		if (i % 16 == 15)
 			sd_event_run(loop_event(loop), 0);
@@ -94,7 +110,7 @@ static int round_of(uint32_t number, uint32_t n, double us[N_WHAT],
 	double t = now_us();
 
 	net_slot(net, number, UID_BASE, 0, &slot);
-	if (net_attach(net, &slot, n + 1, &policy, NULL, err) < 0)
+	if (net_attach(net, &slot, n + 1, next_policy(), NULL, err) < 0)
 		return -1;
 	us[ATTACH] = now_us() - t;
 	settle();
@@ -103,7 +119,7 @@ static int round_of(uint32_t number, uint32_t n, double us[N_WHAT],
 		return -1;
 	us[LEARN] = now_us() - t;
 	t = now_us();
-	if (net_update(net, &slot, n + 1, &policy, NULL, err) < 0)
+	if (net_update(net, &slot, n + 1, next_policy(), NULL, err) < 0)
 		return -1;
 	us[UPDATE] = now_us() - t;
 	settle();
@@ -141,13 +157,13 @@ static int measure(uint32_t count, uint32_t rounds, struct error *err)
 
 static int run(int argc, char **argv, struct error *err)
 {
-	uint32_t rounds = (uint32_t)strtoul(argv[2], NULL, 10), at = 0;
+	uint32_t rounds = (uint32_t)strtoul(argv[3], NULL, 10), at = 0;
 
 	if (net_rule_parse("*.example.com", &rules[0], err) < 0 ||
 	    net_rule_parse("203.0.113.0/24", &rules[1], err) < 0 ||
 	    net_sweep(net, err) < 0)
 		return -1;
-	for (int i = 3; i < argc; i++) {
+	for (int i = 4; i < argc; i++) {
 		uint32_t count = (uint32_t)strtoul(argv[i], NULL, 10);
 
 		if (count >= SLOTS)
@@ -181,10 +197,12 @@ int main(int argc, char **argv)
 	struct error err = { 0 };
 
 	log_open("bench_rules", LOG_LEVEL_WARN);
-	if (argc < 4) {
-		fputs("usage: bench_rules LIBEXEC ROUNDS COUNT..\n", stderr);
+	if (argc < 5) {
+		fputs("usage: bench_rules LIBEXEC shared|own ROUNDS COUNT..\n",
+		      stderr);
 		return 2;
 	}
+	own_shapes = !strcmp(argv[2], "own");
 	resolver = xasprintf("%s/sandboxd-resolver", argv[1]);
 	splice = xasprintf("%s/sandboxd-splice", argv[1]);
 	config.resolver_path = resolver;
