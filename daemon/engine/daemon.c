@@ -155,6 +155,7 @@ static int make_hv(struct daemon *d, struct hv **ret, struct error *err)
 		.accelerator = c->accelerator == CONFIG_ACCEL_KVM ? PROBE_KVM :
 			       c->accelerator == CONFIG_ACCEL_TCG ? PROBE_TCG :
 								    PROBE_AUTO,
+		.probe_ms = c->boot_timeout_ms,
 		.mechanism =
 			c->mechanism == CONFIG_MECHANISM_CLONE ?
 				HV_MECHANISM_CLONE :

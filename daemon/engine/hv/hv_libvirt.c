@@ -340,8 +340,8 @@ int hv_libvirt_new(const struct hv_libvirt_config *config, struct loop *loop,
 	struct hv_libvirt *lv;
 	struct probe_result probe;
 
-	if (probe_run(config->accelerator, qemu, config->kernel,
-		      config->state_dir, &probe, err) < 0)
+	if (probe_run(config->accelerator, config->probe_ms, qemu,
+		      config->kernel, config->state_dir, &probe, err) < 0)
 		return -1;
 	lv = xcalloc(1, sizeof(*lv));
 	*lv = (struct hv_libvirt){

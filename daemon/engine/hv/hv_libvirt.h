@@ -24,6 +24,7 @@ enum hv_mechanism_wish {
  * struct hv_libvirt_config - Where things are and what is wanted
  * @uri:	libvirt's, for example "qemu:///system"
  * @accelerator, @vsock: AUTO finds out
+ * @probe_ms:	How long a guest may boot where KVM is asked for (probe.h)
  * @qemu, @qemu_img: Paths; NULL: /usr/bin/qemu-system-x86_64, /usr/bin/qemu-img
  * @kernel, @initrd, @cmdline: What guests boot; emulated ones with "norandmaps"
  * @kernel_version: Identifies @kernel and @initrd (the agent is in it)
@@ -38,6 +39,7 @@ enum hv_mechanism_wish {
 struct hv_libvirt_config {
 	const char *uri;
 	enum probe_wish accelerator;
+	uint64_t probe_ms;
 	enum hv_vsock_wish vsock;
 	enum hv_mechanism_wish mechanism;
 	const char *qemu, *qemu_img;

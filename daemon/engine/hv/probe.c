@@ -30,7 +30,7 @@
  * is a guest itself) is worth waiting for.
  */
 #define PROBE_TIMEOUT_MS   5000
-#define PROBE_PATIENT_MS   60000
+#define PROBE_PATIENT_MS   150000 /* at most */
 #define VERSION_TIMEOUT_MS 20000
 #define REMEMBERED_MAX	   1024
 
@@ -136,7 +136,7 @@ static char *probe_key(const struct probe_result *r, const char *cpu)
 }
 
 static bool kvm_works(const char *qemu, const char *kernel,
-		      const char *state_dir, bool patient,
+		      const char *state_dir, uint64_t patience_ms,
 		      const struct probe_result *r)
 {
 	_cleanup_free_ char *path = xasprintf("%s/accelerator", state_dir);
@@ -156,20 +156,23 @@ static bool kvm_works(const char *qemu, const char *kernel,
 		if (!strcmp(known + strlen(key), "kvm\n"))
 			return true;
 		/* Found in haste, it does not count for the patient. */
-		if (!patient && !strcmp(known + strlen(key), "tcg\n"))
+		if (!patience_ms && !strcmp(known + strlen(key), "tcg\n"))
 			return false;
 	}
-	works = boots_under_kvm(qemu, kernel,
-				patient ? PROBE_PATIENT_MS : PROBE_TIMEOUT_MS);
+	if (!patience_ms)
+		patience_ms = PROBE_TIMEOUT_MS;
+	else if (patience_ms > PROBE_PATIENT_MS)
+		patience_ms = PROBE_PATIENT_MS;
+	works = boots_under_kvm(qemu, kernel, patience_ms);
 	line = xasprintf("%s%s\n", key, works ? "kvm" : "tcg");
 	if (fd_replace_file(AT_FDCWD, path, line, strlen(line), 0644, &err) < 0)
 		log_warn("accelerator is not remembered: %s", err.msg);
 	return works;
 }
 
-int probe_run(enum probe_wish wish, const char *qemu, const char *kernel,
-	      const char *state_dir, struct probe_result *ret,
-	      struct error *err)
+int probe_run(enum probe_wish wish, uint64_t patience_ms, const char *qemu,
+	      const char *kernel, const char *state_dir,
+	      struct probe_result *ret, struct error *err)
 {
 	const char *const argv[] = { qemu, "--version", NULL };
 	char out[512];
@@ -186,7 +189,8 @@ int probe_run(enum probe_wish wish, const char *qemu, const char *kernel,
 		return err_set(err, ERR_INTERNAL, "'%s' tells no version",
 			       qemu);
 	if (wish != PROBE_TCG &&
-	    kvm_works(qemu, kernel, state_dir, wish == PROBE_KVM, &r)) {
+	    kvm_works(qemu, kernel, state_dir,
+		      wish == PROBE_KVM ? patience_ms : 0, &r)) {
 		r.accelerator = HV_ACCEL_KVM;
 		read_cpu_model(r.cpu_model, sizeof(r.cpu_model));
 		*ret = r;

@@ -11,6 +11,7 @@
 #include "engine/hv.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct error;
 
@@ -35,15 +36,16 @@ struct probe_result {
 /**
  * probe_run() - Find out
  * @wish:	AUTO tries KVM, then takes TCG and says so in the log
+ * @patience_ms: For the first guest, if wish is KVM
  *
- * Blocks: up to 5 s the first time; for KVM up to 60 s, and again at each
- * start until it works.
+ * Blocks: up to 5 s the first time; for KVM up to @patience_ms, at most 150 s (the
+ * unit starts within 180), and again at each start until it works.
  *
  * Return: 0, or -1: no usable QEMU, or KVM was asked for and does not work
  */
-int probe_run(enum probe_wish wish, const char *qemu, const char *kernel,
-	      const char *state_dir, struct probe_result *ret,
-	      struct error *err);
+int probe_run(enum probe_wish wish, uint64_t patience_ms, const char *qemu,
+	      const char *kernel, const char *state_dir,
+	      struct probe_result *ret, struct error *err);
 
 /* Pure parts. 0 or -EINVAL. */
 int probe_parse_version(const char *text, struct probe_result *ret);
