@@ -39,12 +39,16 @@ test_a_paused_sandbox_survives_a_killed_daemon() {
     expect kept "$("$ctl" exec "$id" -- cat /root/f)"
 }
 
-# has_clone WANT OLD - one of a template that is OLD (same) or not (other)
+# has_clone WANT OLD - one of a template that is OLD (same), or another of its size
+# and image (other)
 has_clone() {
     "$ctl" --json template list | python3 -c '
 import json, sys
-sys.exit(not any(t.get("poolReady") and (t["id"] == sys.argv[2]) == (sys.argv[1] == "same")
-                 for t in json.load(sys.stdin)))' "$1" "$2"
+all = json.load(sys.stdin)
+what = lambda t: (t["image"], t["memoryMib"])
+like = [what(t) for t in all if t["id"] == sys.argv[2]]
+sys.exit(not any(t.get("poolReady") and what(t) in like and
+                 (t["id"] == sys.argv[2]) == (sys.argv[1] == "same") for t in all))' "$1" "$2"
 }
 
 test_another_kernel_has_template_and_clones_before_anybody_asks() {
