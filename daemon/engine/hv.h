@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hv.h - what the life cycle needs of a hypervisor
  *
- * Two implementations: hv_libvirt.c, and tests' fake_hv.c. Every operation
- * blocks and runs on a worker thread; the object itself is safe to share
- * between workers, and one guest is worked on by one job at a time. Nothing
- * here knows what a sandbox is.
+ * Implementations: hv_libvirt.c, and tests' fake_hv.c (in memory) and file_hv.c
+ * (files that outlive the daemon). Every operation blocks and runs on a worker
+ * thread; the object itself is safe to share between workers, and one guest is
+ * worked on by one job at a time. Nothing here knows what a sandbox is.
  */
 #ifndef ENGINE_HV_H
 #define ENGINE_HV_H
