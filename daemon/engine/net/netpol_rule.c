@@ -104,6 +104,38 @@ void rule_by_shape(struct nft_batch *b, const char *chain, uint32_t meta_key,
 	nft_rule_end(&r);
 }
 
+/* One look-up for each pair of lengths. What is neither TCP nor UDP is in no
+ * element.
+ */
+void netpol_range_rules(struct nft_batch *b, const char *chain,
+			const struct plan_shape *shape, bool deny, int code,
+			const char *to)
+{
+	const struct plan_length *lengths =
+		shape->lengths + (deny ? shape->n_allow : 0);
+
+	for (size_t i = 0; i < (deny ? shape->n_deny : shape->n_allow); i++) {
+		uint32_t group = netpol_range_group(deny, lengths[i]);
+		uint32_t address = htonl(plan_address_mask(lengths[i]));
+		uint16_t port = htons(plan_port_mask(lengths[i]));
+		struct nft_rule r;
+
+		nft_rule_begin(&r, b, chain);
+		nft_ct(&r, NFT_CT_MARK, 0);
+		nft_load(&r, 1, &group, sizeof(group));
+		rule_daddr(&r, 2);
+		if (lengths[i].address < 32)
+			nft_mask(&r, 2, &address, sizeof(address));
+		nft_meta(&r, NFT_META_L4PROTO, 3);
+		rule_dport(&r, 4);
+		if (lengths[i].port < 16)
+			nft_mask(&r, 4, &port, sizeof(port));
+		nft_lookup(&r, 0, NETPOL_RANGES, false);
+		nft_verdict(&r, code, to);
+		nft_rule_end(&r);
+	}
+}
+
 void rule_drop(struct nft_rule *r)
 {
 	nft_counter(r);

@@ -3,6 +3,7 @@
 #ifndef ENGINE_NETPOL_RULE_H
 #define ENGINE_NETPOL_RULE_H
 
+#include "engine/net/netpol_plan.h"
 #include "engine/net/nft_expr.h"
 
 #define CT_INVALID     0x1u
@@ -46,5 +47,11 @@ void rule_ct_mark(struct nft_batch *b, const char *chain, uint32_t meta_key,
  */
 void rule_by_shape(struct nft_batch *b, const char *chain, uint32_t meta_key,
 		   const char *shapes, const char *chains);
+/* A verdict for what is to a range of the shape's rules with addresses, of those
+ * that deny or of those that allow.
+ */
+void netpol_range_rules(struct nft_batch *b, const char *chain,
+			const struct plan_shape *shape, bool deny, int code,
+			const char *to);
 
 #endif /* ENGINE_NETPOL_RULE_H */

@@ -37,9 +37,4 @@ void netpol_splice_divert(struct nft_batch *b, const char *chain,
 void netpol_splice_upstream(struct nft_batch *b, const char *chain,
 			    const struct plan_shape *shape);
 
-/* Of netpol_shape.c: a verdict for what is to a range of the rules with addresses. */
-void netpol_range_rules(struct nft_batch *b, const char *chain,
-			const struct plan_shape *shape, bool deny, int code,
-			const char *to);
-
 #endif /* ENGINE_NETPOL_SPLICE_H */
