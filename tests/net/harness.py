@@ -17,7 +17,8 @@ import traceback
 
 from rig import *
 
-MODULES = ["test_packets", "test_names", "test_splice", "test_life"]
+MODULES = ["test_packets", "test_names", "test_splice", "test_streams",
+           "test_life", "test_crash", "test_others"]
 TESTS = []
 MARK = b"sandboxd-net-test-mark"
 SECONDS = 120
@@ -285,6 +286,21 @@ def learned_elements(n, group=0):
     text = sh("nft", "list", "set", "inet", "sandboxd", "learned")
     return dict(re.findall(rf"0x5342{n:04x} \. 0x{group:08x} \. ([\d.]+) "
                            r"timeout (\w+)", text))
+
+
+def bound():
+    """Taps that rules let speak."""
+    out = sh("nft", "list", "set", "inet", "sandboxd", "bind")
+    return sorted(set(re.findall(r"sbx\d+", out)))
+
+
+def taps():
+    return {int(l.split(":")[0]): l.split(":")[1].split("@")[0].strip()
+            for l in sh("ip", "-o", "link").splitlines() if " sbx" in l}
+
+
+def strays(rig, *owned):
+    return sorted(rig.net.do("strays " + " ".join(map(str, owned))).split())
 
 
 class Background:

@@ -10,7 +10,7 @@ import statistics
 import threading
 
 from rig import *
-import test_splice as web
+import web
 
 BLOCK = b"\0" * (1 << 20)
 
