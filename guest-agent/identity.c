@@ -311,7 +311,7 @@ void rpc_configure(struct rpc *rpc, const uint8_t *data, size_t len)
 	if (!msg)
 		return;
 	if (freezer_root_is_taken(agent->freezer))
-		r = err_set(&err, ERR_CONFLICT,
+		r = err_set(&err, ERR_UNAVAILABLE,
 			    "another Configure is under way");
 	if (r == 0)
 		r = request_configure(msg, &rq, &err);

@@ -126,6 +126,30 @@ static void bad_configurations_name_their_field(void **state)
 	assert_string_equal(st.field, "entropy");
 }
 
+static struct call *begin_configure(struct rig *rig)
+{
+	AGENT(ConfigureRequest) rq = AGENT_INIT(CONFIGURE_REQUEST);
+	struct call *call = call_start(rig->client, "Configure");
+
+	assert_true(call_send(call, &rq.base));
+	call_half_close(call);
+	return call;
+}
+
+/* The node lost its link in the middle of one, and begins again. */
+static void a_configure_during_another_is_to_be_tried_again(void **state)
+{
+	AGENT(ConfigureRequest) rq = AGENT_INIT(CONFIGURE_REQUEST);
+	struct call *first = begin_configure(*state);
+	struct call *second = begin_configure(*state);
+
+	assert_int_equal(call_wait(second)->code, GRPC_UNAVAILABLE);
+	assert_int_equal(call_wait(first)->code, GRPC_OK);
+	assert_int_equal(configure(*state, &rq).code, GRPC_OK);
+	call_free(first);
+	call_free(second);
+}
+
 /* Last of those that connect anew: the nonce stays. */
 static void the_first_configure_fixes_the_nonce(void **state)
 {
@@ -370,6 +394,8 @@ int main(int argc, char **argv)
 			a_deadline_counts_from_its_call_not_from_the_last),
 		cmocka_unit_test(a_short_nonce_is_refused),
 		cmocka_unit_test(bad_configurations_name_their_field),
+		cmocka_unit_test(
+			a_configure_during_another_is_to_be_tried_again),
 		cmocka_unit_test(stats_are_plausible),
 		cmocka_unit_test(while_frozen_only_the_node_is_served),
 		cmocka_unit_test(much_output_passes_within_bounded_memory),
