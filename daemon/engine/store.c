@@ -73,8 +73,8 @@ static const char *const migrations[STORE_VERSION] = {
 	"UPDATE snapshots SET nonce = seal(nonce), spec = seal(spec);"
 	"UPDATE requests SET answer = seal(answer) WHERE answer IS NOT NULL;",
 	/* Until then creates alone were use. */
-	"ALTER TABLE templates ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;"
-	"UPDATE templates SET asked_ms = used_ms;",
+	("ALTER TABLE templates ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;"
+	 "UPDATE templates SET asked_ms = used_ms;"),
 };
 
 #define SEALED_SINCE 4 /* the version above */
