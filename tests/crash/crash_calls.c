@@ -292,12 +292,14 @@ static bool remove_template(char *const *a)
 	return remove_template_id(id, a[1]);
 }
 
-/* The archive through a pipe, as front hands it over. */
+/* NAME.tar through a pipe, as front hands it over. */
 static bool import(char *const *a)
 {
 	NODE(ImportImage, IMPORT_IMAGE);
 	Sandbox__Node__V1__ImportImageStart start =
 		SANDBOX__NODE__V1__IMPORT_IMAGE_START__INIT;
+	_cleanup_free_ char *path =
+		xasprintf("%s/%s.tar", getenv("CRASH_ARCHIVES"), a[0]);
 	_cleanup_free_ char *data = NULL;
 	int fds[2];
 	size_t len;
@@ -306,7 +308,7 @@ static bool import(char *const *a)
 	start.request_id = TEXT(a[1]);
 	m.input_case = SANDBOX__NODE__V1__IMPORT_IMAGE_REQUEST__INPUT_START;
 	m.start = &start;
-	if (fd_read_file(AT_FDCWD, getenv("CRASH_ARCHIVE"), 60000, &data,
+	if (fd_read_file(AT_FDCWD, path, 60000, &data,
 			 &len) < 0 ||
 	    pipe2(fds, O_CLOEXEC) < 0 || fd_write_full(fds[1], data, len) < 0)
 		broken("no archive");

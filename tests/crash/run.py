@@ -163,7 +163,7 @@ class Node:
                         "route add default via 192.0.2.254"):
             sh("ip", "-n", self.netns, *command.split())
         self.env = dict(os.environ, CRASH_BUILD=BUILD,
-                        CRASH_ARCHIVE=f"{work}/archive.tar",
+                        CRASH_ARCHIVES=work,
                         FAKE_VIRT_SOCKET=f"{self.dir}/virt.sock")
         self.enter = ["ip", "netns", "exec", self.netns]
         self.virtd = None
@@ -637,13 +637,16 @@ class Run:
         return 1 if self.failed else 0
 
 
-def make_archive(work):
+def make_archives(work):
+    """Of the image that all starts from, and of another: one's content is one
+    image whatever its name, and would share its templates."""
     root = f"{work}/root"
     os.makedirs(f"{root}/bin")
-    with open(f"{root}/bin/hello", "w") as f:
-        f.write("hello\n")
-    sh("tar", "-C", root, "--owner=0", "--group=0", "--mtime=@1", "-cf",
-       f"{work}/archive.tar", ".")
+    for name in ("base", "extra"):
+        with open(f"{root}/bin/{name}", "w") as f:
+            f.write("hello\n")
+        sh("tar", "-C", root, "--owner=0", "--group=0", "--mtime=@1", "-cf",
+           f"{work}/{name}.tar", ".")
 
 
 def main():
@@ -668,7 +671,7 @@ def main():
     os.chmod(reached, 0o711)
     os.environ["CRASH_VIRTD"] = shutil.copy(f"{TOOLS}/fake_virtd", reached)
     try:
-        make_archive(work)
+        make_archives(work)
         return Run(args).main(work)
     finally:
         shutil.rmtree(reached, ignore_errors=True)
